@@ -1,0 +1,3 @@
+"""The application server for LoRaWAN devices on ThingPark networks and KPN Things."""
+
+__version__ = "0.1.0"

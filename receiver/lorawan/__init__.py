@@ -1,0 +1,1 @@
+"""LoRaWAN itself: identifiers, keys, frame counters and FRMPayload encryption. Pure: bytes and values only."""

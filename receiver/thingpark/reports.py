@@ -1,0 +1,364 @@
+"""What a report says, typed: the reading moment's view of a body.
+
+Reading never fails for one odd field. A value that is not of its kind becomes None and its name stands in
+`Notes`, so that the uplink is kept and the fault is told; the body itself stays stored as it came.
+Numbers may be numbers or strings, whatever the content type says (untyped JSON of 2019 mixed both).
+
+Source: ThingPark LRC–AS tunnel interface, reports; units and presence as documented there.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+from receiver.errors import IdentifierError, ReportUnreadableError
+from receiver.lorawan.frame_counter import F_CNT_MAX, F_PORT_MAX
+from receiver.lorawan.identifiers import DevEui, parse_dev_eui
+from receiver.thingpark.fields import Fields, Notes
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from receiver.lorawan.identifiers import DevAddr
+    from receiver.thingpark.body import Body, Value
+
+MAX_COUNT = 2**31 - 1
+"""What a column of whole numbers holds that is not meant for frame counters."""
+
+MAX_RECEPTIONS = 100
+"""The network lists at most ten gateways; a row each is written."""
+
+_WRAPPED_KEY = re.compile(r"[0-9A-Fa-f]{32}\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class Reception:
+    """One gateway's reception of the frame. dBm, dB, degrees; a position of 0, 0 is unknown and None."""
+
+    lrr_id: str
+    chain: int | None
+    rssi_dbm: float | None
+    snr_db: float | None
+    esp_dbm: float | None
+    latitude: float | None = None
+    longitude: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkFix:
+    """A position that the network computed. `at` is the fix's own time (DevLocTime), None when not given."""
+
+    latitude: float
+    longitude: float
+    at: datetime | None
+    altitude_m: float | None
+    radius_m: float | None
+    altitude_radius_m: float | None
+    accuracy_m: float | None
+    algorithm: str | None
+    f_cnt_up_used: int | None
+    velocity_north_m_s: float | None
+    velocity_east_m_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class CustomerData:
+    """What the owner told the network of the device: its name and its profile (`alr.pro`, `alr.ver`)."""
+
+    name: str | None = None
+    model: str | None = None
+    model_version: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Heading:
+    """What every report about a device has. `at` is the report's own Time, None where absent or unreadable."""
+
+    kind: str
+    dev_eui: DevEui
+    dev_addr: DevAddr | None
+    at: datetime | None
+    customer_id: str | None
+    customer_data: CustomerData
+
+
+@dataclass(frozen=True, slots=True)
+class UplinkReport:
+    """DevEUI_uplink, and the join-request form of it (then there is no counter and no payload)."""
+
+    heading: Heading
+    f_port: int | None
+    f_cnt_up: int | None
+    payload: bytes
+    payload_encryption: bool | None
+    app_s_key_field: str | None
+    mic: str | None
+    late: bool
+    m_type: int | None
+    adr: bool
+    ack: bool
+    f_cnt_down: int | None
+    spreading_factor: int | None
+    frequency_mhz: float | None
+    sub_band: str | None
+    channel: str | None
+    rssi_dbm: float | None
+    snr_db: float | None
+    esp_dbm: float | None
+    lrr_id: str | None
+    gateway_count: int | None
+    lost_uplinks: int | None
+    instant_per: float | None
+    mean_per: float | None
+    tx_power_dbm: float | None
+    nb_trans: int | None
+    device_class: str | None
+    battery_level: int | None
+    battery_at: datetime | None
+    margin_db: float | None
+    receptions: tuple[Reception, ...]
+    fix: NetworkFix | None
+
+    def __repr__(self) -> str:
+        return f"UplinkReport({self.heading.dev_eui}, f_cnt_up={self.f_cnt_up}, …)"
+
+
+@dataclass(frozen=True, slots=True)
+class LocationReport:
+    """DevEUI_location."""
+
+    heading: Heading
+    fix: NetworkFix | None
+
+
+@dataclass(frozen=True, slots=True)
+class NotificationReport:
+    """DevEUI_notification: a join (with the wrapped AppSKey, if any), a reset, a device status."""
+
+    heading: Heading
+    type: str
+    app_s_key_field: str | None
+    detail: str | None
+    battery_level: int | None
+    margin_db: float | None
+
+    def __repr__(self) -> str:
+        return f"NotificationReport({self.heading.dev_eui}, {self.type})"
+
+
+@dataclass(frozen=True, slots=True)
+class OtherReport:
+    """Any other kind: kept whole in `reports`, with its device known where it names one."""
+
+    heading: Heading | None
+
+
+Report: TypeAlias = "UplinkReport | LocationReport | NotificationReport | OtherReport"
+
+
+def read_report(body: Body) -> tuple[Report, Notes]:
+    """Give the typed report of a body, and what in it could not be read.
+
+    Raises:
+        ReportUnreadableError: it is of a kind that is read, but names no device.
+    """
+    fields = Fields(body.members, Notes())
+    match body.kind:
+        case "DevEUI_uplink":
+            return _uplink(body.kind, fields), fields.notes
+        case "DevEUI_location":
+            return LocationReport(_heading(body.kind, fields), _fix(fields)), fields.notes
+        case "DevEUI_notification":
+            return _notification(body.kind, fields), fields.notes
+        case _:
+            heading = _heading(body.kind, fields) if fields.text("DevEUI") else None
+            return OtherReport(heading), fields.notes
+
+
+def _heading(kind: str, fields: Fields) -> Heading:
+    text = fields.text("DevEUI")
+    if text is None:
+        raise ReportUnreadableError(f"The {kind} names no DevEUI.")
+    try:
+        dev_eui = parse_dev_eui(text)
+    except IdentifierError:
+        # The network signed it, so it is kept under what the network calls it, and the fault is noted.
+        dev_eui = DevEui(text.upper())
+        fields.notes.fields.append("DevEUI")
+    return Heading(
+        kind,
+        dev_eui,
+        fields.dev_addr(),
+        fields.time("Time"),
+        fields.text("CustomerID"),
+        _customer_data(fields),
+    )
+
+
+def _uplink(kind: str, fields: Fields) -> UplinkReport:
+    spreading = "SpFact" if fields.value("SpFact") is not None else "Spfact"  # so spelled in join requests
+    return UplinkReport(
+        heading=_heading(kind, fields),
+        f_port=fields.integer("FPort", 0, F_PORT_MAX),
+        f_cnt_up=fields.integer("FCntUp", 0, F_CNT_MAX),
+        payload=_payload(fields),
+        payload_encryption=fields.flag("PayloadEncryption"),
+        app_s_key_field=_key_field(fields, "AppSKey"),
+        mic=(fields.text("mic_hex") or "").lower() or None,
+        late=bool(fields.flag("Late")),
+        m_type=fields.integer("MType", 0, 7),
+        adr=bool(fields.flag("ADRbit")),
+        ack=bool(fields.flag("ACKbit")),
+        f_cnt_down=fields.integer("FCntDn", 0, F_CNT_MAX),
+        spreading_factor=fields.integer(spreading, 5, 12),
+        frequency_mhz=fields.number("Frequency"),
+        sub_band=fields.text("SubBand"),
+        channel=fields.text("Channel"),
+        rssi_dbm=fields.number("LrrRSSI"),
+        snr_db=fields.number("LrrSNR"),
+        esp_dbm=fields.number("LrrESP"),
+        lrr_id=fields.text("Lrrid"),
+        gateway_count=fields.integer("DevLrrCnt", 0, 10_000),
+        lost_uplinks=fields.integer("LostUplinksAS", -MAX_COUNT, MAX_COUNT),
+        instant_per=fields.number("InstantPER"),
+        mean_per=fields.number("MeanPER"),
+        tx_power_dbm=fields.number("TxPower"),
+        nb_trans=fields.integer("NbTrans", 0, 255),
+        device_class=fields.text("DynamicClass"),
+        battery_level=fields.integer("BatteryLevel", 0, 255),
+        battery_at=fields.time("BatteryTime"),
+        margin_db=fields.number("Margin"),
+        receptions=_receptions(fields),
+        fix=_fix(fields),
+    )
+
+
+def _notification(kind: str, fields: Fields) -> NotificationReport:
+    type_ = fields.text("Type") or "unknown"
+    is_status = type_ == "devstatusans"
+    status = Fields({"battery": fields.value("Var1"), "margin": fields.value("Var2")}, fields.notes)
+    return NotificationReport(
+        heading=_heading(kind, fields),
+        type=type_,
+        app_s_key_field=_key_field(fields, "Var1") if type_ == "join" else None,
+        detail=None if type_ == "join" or is_status else fields.text("Var1"),
+        battery_level=status.integer("battery", 0, 255) if is_status else None,
+        margin_db=status.number("margin") if is_status else None,
+    )
+
+
+def _payload(fields: Fields) -> bytes:
+    value = fields.value("payload_hex")  # not cut to a column's length, as texts are
+    if isinstance(value, str):
+        try:
+            return bytes.fromhex(value)
+        except ValueError:
+            pass
+    if value is not None:
+        fields.notes.fields.append("payload_hex")
+    return b""
+
+
+def _key_field(fields: Fields, name: str) -> str | None:
+    text = fields.text(name)
+    if text is None:
+        return None
+    if not _WRAPPED_KEY.match(text):
+        fields.notes.fields.append(name)
+        return None
+    return text.lower()
+
+
+def _receptions(fields: Fields) -> tuple[Reception, ...]:
+    lrrs = fields.value("Lrrs")
+    entries = lrrs.get("Lrr") if isinstance(lrrs, dict) else None
+    if isinstance(entries, dict):  # one gateway comes as an object and not as an array of one
+        entries = [entries]
+    if not isinstance(entries, list):
+        if entries or (lrrs and not isinstance(lrrs, dict)):
+            fields.notes.fields.append("Lrrs")
+        return ()
+    best = fields.text("Lrrid")
+    receptions = []
+    for entry in entries[:MAX_RECEPTIONS]:
+        lrr = Fields(entry, fields.notes) if isinstance(entry, dict) else None
+        lrr_id = lrr.text("Lrrid") if lrr else None
+        if lrr is None or lrr_id is None:
+            fields.notes.fields.append("Lrrs")
+            continue
+        latitude, longitude = _position(fields, "LrrLAT", "LrrLON") if lrr_id == best else (None, None)
+        receptions.append(
+            Reception(
+                lrr_id,
+                lrr.integer("Chain", 0, 255),
+                lrr.number("LrrRSSI"),
+                lrr.number("LrrSNR"),
+                lrr.number("LrrESP"),
+                latitude,
+                longitude,
+            )
+        )
+    return tuple(receptions)
+
+
+def _position(fields: Fields, latitude_name: str, longitude_name: str) -> tuple[float | None, float | None]:
+    latitude, longitude = fields.number(latitude_name), fields.number(longitude_name)
+    if latitude is None or longitude is None or (latitude == 0 and longitude == 0):
+        return None, None
+    if abs(latitude) > 90 or abs(longitude) > 180:
+        fields.notes.fields.append(latitude_name)
+        return None, None
+    return latitude, longitude
+
+
+def _fix(fields: Fields) -> NetworkFix | None:
+    latitude, longitude = _position(fields, "DevLAT", "DevLON")
+    if latitude is None or longitude is None:
+        return None
+    algorithm = fields.integer("NwGeolocAlgoUsed", 0, 255)
+    if algorithm is None:
+        algorithm = fields.integer("NwGeolocAlgo", 0, 255)
+    return NetworkFix(
+        latitude=latitude,
+        longitude=longitude,
+        at=fields.time("DevLocTime"),
+        altitude_m=fields.number("DevAlt"),
+        radius_m=fields.number("DevLocRadius"),
+        altitude_radius_m=fields.number("DevAltRadius"),
+        accuracy_m=fields.number("DevAcc"),
+        algorithm={0: "tdoa", 1: "rssi", 2: "both"}.get(algorithm) if algorithm is not None else None,
+        f_cnt_up_used=fields.integer("DevUlFCntUpUsed", 0, F_CNT_MAX),
+        velocity_north_m_s=fields.number("DevNorthVel"),
+        velocity_east_m_s=fields.number("DevEastVel"),
+    )
+
+
+def _customer_data(fields: Fields) -> CustomerData:
+    """Read CustomerData as object, as JSON text (XML), or as text in single quotes; never a fault."""
+    value = fields.value("CustomerData")
+    if isinstance(value, str) and value:
+        value = _customer_data_text(value)
+    if not isinstance(value, dict):
+        return CustomerData()
+    quiet = Fields(value, Notes())
+    alr = value.get("alr")
+    profile = Fields(alr if isinstance(alr, dict) else {}, Notes())
+    return CustomerData(_storable(quiet.text("name")), _storable(profile.text("pro")), _storable(profile.text("ver")))
+
+
+def _storable(text: str | None) -> str | None:
+    """Replace what JSON inside a text can spell and no database text can hold: NUL and half surrogate pairs."""
+    return text.encode("utf-8", "replace").decode("utf-8").replace("\0", "?") if text else None
+
+
+def _customer_data_text(text: str) -> Value:
+    for candidate in (text, text.replace("'", '"')):
+        try:
+            parsed: Value = json.loads(candidate, parse_int=str, parse_float=str)
+        except (ValueError, RecursionError):
+            continue
+        return parsed
+    return None
