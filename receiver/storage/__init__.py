@@ -1,0 +1,1 @@
+"""The only SQL. SQLite and PostgreSQL through one set of tables, migrations and tests."""

@@ -1,0 +1,341 @@
+"""Every table and column, as the newest migration leaves them. A test compares the two.
+
+Times are UTC. Byte columns that people read have hex text beside them only where they are identifiers.
+Secrets stand in `tunnel_keys`, `as_transport_keys` and `session_keys`, sealed by the keyring; a read-only
+database role can be granted all other tables.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    DateTime,
+    Dialect,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+    text,
+)
+
+
+class UtcTime(TypeDecorator[datetime]):
+    """`timestamptz` on PostgreSQL; on SQLite text like `2026-11-21T08:30:00.000000Z`, which sorts as time."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> Any:  # noqa: ANN401 - SQLAlchemy's signature
+        """Choose the column type of the database at hand."""
+        return dialect.type_descriptor(Text() if dialect.name == "sqlite" else DateTime(timezone=True))
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:  # noqa: ANN401
+        """Write an aware time; a naive one is an error of the caller."""
+        if value is None or dialect.name != "sqlite":
+            return value
+        return sqlite_time(value)
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:  # noqa: ANN401, ARG002
+        """Read an aware time in UTC."""
+        if value is None:
+            return None
+        if isinstance(value, str):
+            return datetime.fromisoformat(value)
+        return value.astimezone(UTC)  # type: ignore[no-any-return]
+
+
+def sqlite_time(at: datetime) -> str:
+    """Give `at` as SQLite stores it: ISO 8601 in UTC, six decimals, `Z`. A naive time raises ValueError."""
+    if at.tzinfo is None:
+        raise ValueError("A time without an offset cannot be stored.")
+    in_utc = at if at.tzinfo is UTC else at.astimezone(UTC)
+    return in_utc.isoformat(timespec="microseconds")[:-6] + "Z"  # less "+00:00"
+
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+# SQLite gives a table its own fast row id only for a column declared INTEGER PRIMARY KEY.
+Id = BigInteger().with_variant(Integer, "sqlite")
+
+
+def _id() -> Column[int]:
+    return Column("id", Id, primary_key=True, autoincrement=True)
+
+
+revisions = Table(
+    "revisions",
+    metadata,
+    Column("name", Text, primary_key=True),  # 'connections': what a running receiver keeps in memory
+    Column("value", Id, nullable=False),  # grows by one with each change, so that others notice
+)
+
+connections = Table(
+    "connections",
+    metadata,
+    _id(),
+    Column("name", Text, nullable=False, unique=True),  # the last part of its push URL
+    Column("platform", Text, nullable=False),  # thingpark | kpn-lora | kpn-things
+    Column("as_id", Text, nullable=False),
+    Column("max_deviation_s", Integer, nullable=False),
+    Column("payloads", Text, nullable=False),  # clear | encrypted | auto: what a report without PayloadEncryption is
+    Column("app_s_keys", Text, nullable=False),  # wrapped | clear: how the AppSKey in a report is written
+    Column("downlink_url", Text),
+    Column("created_at", UtcTime, nullable=False),
+)
+
+tunnel_keys = Table(
+    "tunnel_keys",
+    metadata,
+    _id(),
+    Column("connection_id", Id, ForeignKey("connections.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("key_id", Text, nullable=False),  # 'k1', 'k2', …: what an operator types
+    Column("sealed_key", LargeBinary, nullable=False),  # the text as typed, dashes and case kept
+    Column("created_at", UtcTime, nullable=False),
+    Column("retired_at", UtcTime),
+    UniqueConstraint("connection_id", "key_id"),
+)
+
+tunnel_key_uses = Table(  # apart from the keys, so that counting needs no right to the secrets
+    "tunnel_key_uses",
+    metadata,
+    Column("tunnel_key_id", Id, ForeignKey("tunnel_keys.id", ondelete="CASCADE"), primary_key=True),
+    Column("hits", Id, nullable=False),  # reports read that were signed with it
+    Column("last_used_at", UtcTime),
+)
+
+as_transport_keys = Table(
+    "as_transport_keys",
+    metadata,
+    _id(),
+    Column("connection_id", Id, ForeignKey("connections.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("state", Text, nullable=False),  # awaiting | active | replaced
+    Column("public_key_pem", Text),
+    Column("sealed_private_key", LargeBinary),  # PKCS#8 DER
+    Column("sealed_key", LargeBinary),  # 16 bytes; empty while awaiting the portal's answer
+    Column("key_check_value", Text),  # 6 hex digits
+    Column("confirmation", Text),  # confirmed | untested | doubtful: judged against stored reports
+    Column("created_at", UtcTime, nullable=False),
+    Column("imported_at", UtcTime),
+)
+
+reports = Table(
+    "reports",
+    metadata,
+    _id(),
+    Column("connection_id", Id, ForeignKey("connections.id", ondelete="SET NULL")),
+    Column("tunnel_key_id", Id),  # the key that its token was made with
+    Column("kind", Text, nullable=False),  # DevEUI_uplink, …: the report's own name
+    Column("content_type", Text, nullable=False),  # json | xml, as sniffed
+    Column("dev_eui", Text),  # upper case; null where the report has none
+    Column("received_at", UtcTime, nullable=False),
+    Column("sent_at", UtcTime, nullable=False),  # Time of the query
+    Column("delivery_id", LargeBinary, nullable=False),  # time in ms, 6 bytes; 10 of SHA-256 over the signed text
+    Column("frame_id", LargeBinary),  # the same over the frame; null for what is not a frame
+    Column("deliveries", Integer, nullable=False),  # how often it was delivered, this one included
+    Column("query", Text, nullable=False),  # as on the wire, without the Token
+    Column("body", LargeBinary, nullable=False),  # as on the wire
+    Column("state", Text, nullable=False),  # unread | read | waiting_for_key | unreadable
+    Column("note", Text),  # why it is unreadable, or what in it could not be read
+    UniqueConstraint("delivery_id"),
+    UniqueConstraint("frame_id"),
+    Index(
+        "ix_reports_unread",
+        "id",
+        sqlite_where=text("state = 'unread'"),
+        postgresql_where=text("state = 'unread'"),
+    ),
+    Index(
+        "ix_reports_waiting",
+        "dev_eui",
+        sqlite_where=text("state = 'waiting_for_key'"),
+        postgresql_where=text("state = 'waiting_for_key'"),
+    ),
+    Index("ix_reports_kind_id", "kind", "id"),
+    # By time there is no index: ids are given in the order of arrival. By device, ask `uplinks`. Each index costs
+    # every push a page or two to write.
+)
+
+deliveries = Table(  # every further delivery of a report; the first one stands in `reports`
+    "deliveries",
+    metadata,
+    _id(),
+    Column("report_id", Id, ForeignKey("reports.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("connection_id", Id, ForeignKey("connections.id", ondelete="SET NULL")),
+    Column("tunnel_key_id", Id),
+    Column("delivery_id", LargeBinary, nullable=False, unique=True),
+    Column("first_received_at", UtcTime, nullable=False),
+    Column("last_received_at", UtcTime, nullable=False),
+    Column("times", Integer, nullable=False),
+    Column("query", Text, nullable=False),
+)
+
+rejections = Table(
+    "rejections",
+    metadata,
+    _id(),
+    Column("connection_id", Id, ForeignKey("connections.id", ondelete="CASCADE")),  # null: an unknown connection
+    Column("path_name", Text, nullable=False),  # the connection's name as it was called
+    Column("received_at", UtcTime, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("detail", Text, nullable=False),
+    Column("query", Text, nullable=False),
+    Column("headers", Text, nullable=False),  # JSON, an array of [name, value]; credentials left out
+    Column("body", LargeBinary, nullable=False),
+    Column("size_bytes", Integer, nullable=False),  # of the whole row's content, for the bounds
+    Index("ix_rejections_connection_id_id", "connection_id", "id"),
+    Index("ix_rejections_received_at", "received_at"),
+)
+
+devices = Table(
+    "devices",
+    metadata,
+    Column("dev_eui", Text, primary_key=True),
+    Column("name", Text),
+    Column("name_by_hand", Boolean, nullable=False),  # then CustomerData does not change it
+    Column("connection_id", Id, ForeignKey("connections.id", ondelete="SET NULL"), index=True),
+    Column("customer_id", Text),
+    Column("model", Text),  # CustomerData.alr.pro, the device profile's maker and model
+    Column("model_version", Text),
+    Column("first_seen_at", UtcTime, nullable=False),
+    Column("last_seen_at", UtcTime, nullable=False),
+    Column("last_f_cnt_up", Id),
+    Column("battery_level", Integer),  # 0 mains, 1–254 of 254, 255 not measurable: LoRaWAN DevStatusAns
+    Column("margin_db", Float),
+    Column("status_at", UtcTime),
+)
+
+sessions = Table(
+    "sessions",
+    metadata,
+    _id(),
+    Column("dev_eui", Text, nullable=False),
+    Column("dev_addr", Text),  # null for reports of before 2016, which do not name it
+    Column("began_by", Text, nullable=False),  # first_seen | join | app_s_key | counter_reset | manual
+    Column("started_at", UtcTime, nullable=False),
+    Column("last_at", UtcTime),  # network time of its newest uplink
+    Column("last_f_cnt_up", Id),
+    Index("ix_sessions_dev_eui_id", "dev_eui", "id"),
+)
+
+session_keys = Table(
+    "session_keys",
+    metadata,
+    Column("session_id", Id, ForeignKey("sessions.id", ondelete="CASCADE"), primary_key=True),
+    Column("source", Text, nullable=False),  # report | join | manual
+    Column("wrapped_field", Text),  # AppSKey as sent, wrapped under the AS transport key; of a clear one a digest
+    Column("as_transport_key_id", Id, ForeignKey("as_transport_keys.id", ondelete="SET NULL")),  # which unwrapped it
+    Column("sealed_app_s_key", LargeBinary),  # null until it could be unwrapped
+    Column("set_at", UtcTime, nullable=False),
+)
+
+uplinks = Table(
+    "uplinks",
+    metadata,
+    _id(),
+    Column("report_id", Id, ForeignKey("reports.id", ondelete="SET NULL"), unique=True),
+    Column("connection_id", Id, ForeignKey("connections.id", ondelete="SET NULL")),
+    Column("session_id", Id, ForeignKey("sessions.id", ondelete="SET NULL")),
+    Column("dev_eui", Text, nullable=False),
+    Column("dev_addr", Text),
+    Column("at", UtcTime, nullable=False),  # the network's time of the frame
+    Column("received_at", UtcTime, nullable=False),
+    Column("f_port", Integer),
+    Column("f_cnt_up", Id),
+    Column("payload_state", Text, nullable=False),  # clear | decrypted | waiting_for_key | network | none
+    Column("frm_payload", LargeBinary),  # clear bytes; null while waiting for the key
+    Column("payload_size_bytes", Integer, nullable=False),
+    Column("frame_check", Text),  # MIC and a digest of the payload as sent: tells copies from conflicts
+    Column("conflicting", Boolean, nullable=False),  # another frame has the same counter in the same session
+    Column("late", Boolean, nullable=False),  # buffered in the gateway (Late=1)
+    Column("m_type", Integer),  # 0 join request, 2 unconfirmed, 4 confirmed
+    Column("adr", Boolean),
+    Column("ack", Boolean),
+    Column("f_cnt_down", Id),
+    Column("spreading_factor", Integer),
+    Column("frequency_mhz", Float),
+    Column("sub_band", Text),
+    Column("channel", Text),
+    Column("rssi_dbm", Float),
+    Column("snr_db", Float),
+    Column("esp_dbm", Float),
+    Column("lrr_id", Text),
+    Column("gateway_count", Integer),
+    Column("lost_uplinks", Integer),
+    Column("instant_per", Float),
+    Column("mean_per", Float),
+    Column("tx_power_dbm", Float),
+    Column("nb_trans", Integer),
+    Column("device_class", Text),
+    UniqueConstraint("session_id", "f_cnt_up", "frame_check"),
+    Index("ix_uplinks_dev_eui_at", "dev_eui", "at"),
+    Index("ix_uplinks_at", "at"),
+)
+
+receptions = Table(
+    "receptions",
+    metadata,
+    Column("uplink_id", Id, ForeignKey("uplinks.id", ondelete="CASCADE"), primary_key=True),
+    Column("position", Integer, primary_key=True),  # as the network ordered them, best first
+    Column("lrr_id", Text, nullable=False),
+    Column("chain", Integer),
+    Column("rssi_dbm", Float),
+    Column("snr_db", Float),
+    Column("esp_dbm", Float),
+    Column("latitude", Float),  # of the gateway; only the best one's position is reported
+    Column("longitude", Float),
+    Index("ix_receptions_lrr_id", "lrr_id"),
+)
+
+locations = Table(
+    "locations",
+    metadata,
+    _id(),
+    Column("dev_eui", Text, nullable=False),
+    Column("at", UtcTime, nullable=False),  # DevLocTime: a fix that is repeated is one row
+    Column("report_id", Id, ForeignKey("reports.id", ondelete="SET NULL")),  # that brought it first
+    Column("latitude", Float, nullable=False),
+    Column("longitude", Float, nullable=False),
+    Column("altitude_m", Float),
+    Column("radius_m", Float),
+    Column("altitude_radius_m", Float),
+    Column("accuracy_m", Float),
+    Column("algorithm", Text),  # tdoa | rssi | both
+    Column("f_cnt_up_used", Id),
+    Column("velocity_north_m_s", Float),
+    Column("velocity_east_m_s", Float),
+    UniqueConstraint("dev_eui", "at"),
+)
+
+notifications = Table(
+    "notifications",
+    metadata,
+    _id(),
+    Column("report_id", Id, ForeignKey("reports.id", ondelete="SET NULL"), index=True),
+    Column("dev_eui", Text, nullable=False),
+    Column("at", UtcTime, nullable=False),
+    Column("type", Text, nullable=False),  # join | reset | devstatusans | what the network says
+    Column("dev_addr", Text),
+    Column("session_id", Id, ForeignKey("sessions.id", ondelete="SET NULL")),  # that a join or reset began
+    Column("detail", Text),  # reset: admin_reset | automatic_reset
+    Column("battery_level", Integer),
+    Column("margin_db", Float),
+    UniqueConstraint("dev_eui", "type", "at"),
+)
