@@ -1,0 +1,1 @@
+"""The HTTP side: the push route, health, and the server that carries them over TLS."""
