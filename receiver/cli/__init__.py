@@ -1,0 +1,1 @@
+"""The `receiver` command: one file per command group."""
