@@ -179,7 +179,8 @@ def test_tls_1_2_and_1_3_are_taken_and_1_1_is_refused(installation):
     with installation.serve("--without-worker") as served:
         assert handshake(served, ssl.TLSVersion.TLSv1_2) == "TLSv1.2"
         assert handshake(served, ssl.TLSVersion.TLSv1_3) == "TLSv1.3"
-        with pytest.raises(ssl.SSLError, match=r"EOF occurred|(?i:alert protocol version)"):
+        # Refused by an alert, or by closing: which of them the client sees first is a matter of timing.
+        with pytest.raises(OSError, match=r"EOF|(?i:alert protocol version)|reset by peer"):
             handshake(served, ssl.TLSVersion.TLSv1_1)
 
 
