@@ -1,6 +1,6 @@
 """`python -m receiver.web.health_check`: ask the receiver on this machine whether it is ready; for containers.
 
-Exit 0 when `/readyz` answers 200 over HTTPS or plain HTTP on `RECEIVER_HEALTH_CHECK_PORT` (8443), else 1.
+Exit 0 when `/readyz` answers 200 over plain HTTP or HTTPS on `RECEIVER_HEALTH_CHECK_PORT` (8443), else 1.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ def main() -> int:
     # The certificate is made out to the public name; on the loopback interface only life is asked for.
     context = ssl._create_unverified_context()  # noqa: S323, SLF001
     attempts: tuple[http.client.HTTPConnection, ...] = (
+        http.client.HTTPConnection("127.0.0.1", port, timeout=2),  # first: a TLS server turns it away without a word
         http.client.HTTPSConnection("127.0.0.1", port, timeout=2, context=context),
-        http.client.HTTPConnection("127.0.0.1", port, timeout=2),
     )
     for connection in attempts:
         try:
