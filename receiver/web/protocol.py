@@ -27,7 +27,6 @@ HEAD_TIMEOUT_S = 10.0
 HEAD_MAX_BYTES = 32 * 1024
 """A push's head has about 600 bytes; proxies usually allow 8 KiB a header."""
 
-
 BODY_TIMEOUT_S = "body_timeout_s"
 """The name in the lifespan's state under which the application says how long a body may take to arrive."""
 
