@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.exc import DBAPIError
 
+from receiver.storage import pg_arrays
 from receiver.storage.tables import sqlite_time
 
 if TYPE_CHECKING:
@@ -48,12 +49,26 @@ _LARGE_SIZES = (512, 256, 128, 64) if sqlite3.sqlite_version_info >= (3, 32) els
 _POSTGRESQL_INSERT = (
     f"INSERT INTO reports (id, {_COLUMNS}, deliveries, state)"  # noqa: S608 - constants only
     f" SELECT id, {_COLUMNS}, 1, 'unread' FROM (SELECT nextval('reports_id_seq') AS id, new.* FROM"
-    " unnest(%s::bigint[], %s::bigint[], %s::text[], %s::text[], %s::text[], %s::timestamptz[],"
-    " %s::timestamptz[], %s::bytea[], %s::bytea[], %s::text[], %s::bytea[])"
+    " unnest(%b, %b, %b, %b, %b, %b, %b, %b, %b, %b, %b)"
     f" AS new ({_COLUMNS})) AS arrived"
     " ORDER BY coalesce(frame_id, delivery_id), id"
     " ON CONFLICT DO NOTHING RETURNING delivery_id"
 )
+
+_PACK: tuple[Callable[[Sequence[Any]], pg_arrays.PgArray], ...] = (
+    pg_arrays.int8s,
+    pg_arrays.int8s,
+    pg_arrays.texts,
+    pg_arrays.texts,
+    pg_arrays.texts,
+    pg_arrays.timestamptzs,
+    pg_arrays.timestamptzs,
+    pg_arrays.byteas,
+    pg_arrays.byteas,
+    pg_arrays.texts,
+    pg_arrays.byteas,
+)
+"""How each column of a `NewReport`, in its order, is packed for PostgreSQL."""
 
 _KNOWN = "SELECT id FROM reports WHERE delivery_id = {p} OR frame_id = {p} ORDER BY id LIMIT 1"
 
@@ -154,22 +169,9 @@ def _first_of_each(new_reports: Sequence[NewReport], inserted: set[bytes]) -> li
 
 
 def _insert_postgresql(cursor: Any, new_reports: Sequence[NewReport]) -> list[bool]:  # noqa: ANN401
-    cursor.execute(
-        _POSTGRESQL_INSERT,
-        (
-            [report.connection_id for report in new_reports],
-            [report.tunnel_key_id for report in new_reports],
-            [report.kind for report in new_reports],
-            [report.content_type for report in new_reports],
-            [report.dev_eui for report in new_reports],
-            [report.received_at for report in new_reports],
-            [report.sent_at for report in new_reports],
-            [report.delivery_id for report in new_reports],
-            [report.frame_id for report in new_reports],
-            [report.query for report in new_reports],
-            [report.body for report in new_reports],
-        ),
-    )
+    pg_arrays.register(cursor)
+    columns = list(zip(*new_reports, strict=True))
+    cursor.execute(_POSTGRESQL_INSERT, [pack(column) for pack, column in zip(_PACK, columns, strict=True)])
     return _first_of_each(new_reports, {bytes(row[0]) for row in cursor.fetchall()})
 
 
