@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import re
 import sys
 import time
 from collections import Counter
@@ -67,6 +68,9 @@ def make_requests(count: int, key: str, run: int) -> list[bytes]:
     return requests
 
 
+_LENGTH = re.compile(rb"\r\ncontent-length: *([0-9]+)", re.IGNORECASE)
+
+
 class _Client(asyncio.Protocol):
     """One connection: the next push goes out when the answer to the last one is whole."""
 
@@ -88,18 +92,15 @@ class _Client(asyncio.Protocol):
         self._transport.write(request)  # type: ignore[attr-defined]
 
     def data_received(self, data: bytes) -> None:
-        self._buffer += data
-        head, separator, rest = self._buffer.partition(b"\r\n\r\n")
-        if not separator:
+        if self._buffer:
+            data = self._buffer + data
+        head = data.find(b"\r\n\r\n")
+        length = _LENGTH.search(data, 0, head) if head >= 0 else None
+        if length is None or len(data) < head + 4 + int(length[1]):
+            self._buffer = data
             return
-        lower = head.lower()
-        start = lower.index(b"content-length:") + 15
-        end = lower.find(b"\r\n", start)
-        length = int(lower[start : end if end >= 0 else None])
-        if len(rest) < length:
-            return
-        self._buffer = rest[length:]
-        self._load.answered(head[9:12].decode(), time.perf_counter() - self._sent_at)
+        self._buffer = b""  # an answer is asked for only after the last one: nothing follows it
+        self._load.answered(data[9:12], time.perf_counter() - self._sent_at)
         self._send()
 
     def connection_lost(self, _exc: Exception | None) -> None:
@@ -111,7 +112,7 @@ class _Load:
         self._requests = iter(requests)
         self._open = connections
         self._seconds = seconds
-        self.statuses: Counter[str] = Counter()
+        self.statuses: Counter[bytes] = Counter()
         self.latencies: list[float] = []
         self._measuring = False
         self._stopping = False
@@ -120,7 +121,7 @@ class _Load:
     def next_request(self) -> bytes | None:
         return None if self._stopping else next(self._requests, None)
 
-    def answered(self, status: str, latency: float) -> None:
+    def answered(self, status: bytes, latency: float) -> None:
         if self._measuring:
             self.statuses[status] += 1
             self.latencies.append(latency)
@@ -156,7 +157,7 @@ def main() -> None:
         elapsed = await load.run(port, connections)
         latencies = sorted(load.latencies) or [0.0]
         return {
-            "statuses": dict(load.statuses),
+            "statuses": {status.decode(): count for status, count in load.statuses.items()},
             "per_second": round(len(load.latencies) / elapsed, 1),
             "p50_ms": round(latencies[len(latencies) // 2] * 1000, 2),
             "p99_ms": round(latencies[int(len(latencies) * 0.99)] * 1000, 2),

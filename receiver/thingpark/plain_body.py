@@ -1,12 +1,20 @@
-"""A quicker way to a body's signed values, for the plain bodies that networks send.
+"""A quicker way to a body's signed values, for the plain JSON bodies that networks send.
 
-It is as strict as `body.parse_body`, and takes less than half of its 22 µs for a real uplink. That one goes through
-Python for each object to see names that stand twice; this one decodes in C, encodes again and counts: without
-escapes, a body has two quotation marks for each name and each text, so where there are fewer of them now, a name
-stood twice and one was lost. Whatever is not plain goes to `parse_body`, which says what is wrong with it.
+It is as strict as `body.parse_body`, and takes a fifth of its 22 µs for a real uplink. That one goes through Python
+for each object, to see names that stand twice. This one decodes in C only the values that are asked for, and knows
+from its *shape* that no name stands twice in the body.
+
+The shape is the body less all digits, hexadecimal letters, dots and signs. Quotation marks, braces, brackets, commas
+and colons are all in it, so bodies of one shape have the same objects, with the same names but for what was taken
+out of them. If the names in each object of one of them differ even so, then no other body of that shape can hold a
+name twice. The bodies of one device differ in their numbers and identifiers, so they have but a few shapes.
+
+Whatever is not plain goes to `parse_body`, which says what is wrong with it.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import msgspec
 
@@ -16,24 +24,39 @@ MAX_PLAIN_BYTES = 4096
 """An uplink with ten gateways and a position has about 2,800. Larger bodies may have absurdly long numbers or
 very many values, which are bounded there."""
 
-_FIELDS = (
-    "DevEUI",
-    "CustomerID",
-    "FPort",
-    "FCntUp",
-    "FCntDn",
-    "AFCntDn",
-    "NFCntDn",
-    "payload_hex",
-    "DevAddr",
-    "mic_hex",
-    "Time",
-    "rawJoinRequest",
-)
-"""What tokens cover, and what tells a frame from another."""
+MAX_SHAPES = 8192
+"""Shapes that are remembered, of about 600 bytes each: one or a few for each device, as it has a name of its own."""
 
+_TAKEN_OUT = b"0123456789abcdefABCDEF.+-"
+_TAKEN_OUT_OF_TEXT = str.maketrans("", "", _TAKEN_OUT.decode())
+
+
+class _Signed(msgspec.Struct, gc=False):
+    """What tokens cover, and what tells a frame from another."""
+
+    DevEUI: Any = None
+    CustomerID: Any = None
+    FPort: Any = None
+    FCntUp: Any = None
+    FCntDn: Any = None
+    AFCntDn: Any = None
+    NFCntDn: Any = None
+    payload_hex: Any = None
+    DevAddr: Any = None
+    mic_hex: Any = None
+    Time: Any = None
+    rawJoinRequest: Any = None  # noqa: N815 - the report's own name
+
+
+_FIELDS = _Signed.__struct_fields__
+
+_DECODE_SIGNED = msgspec.json.Decoder(dict[str, _Signed]).decode
 _DECODE = msgspec.json.Decoder().decode
 _ENCODE = msgspec.json.Encoder().encode
+_AS_TUPLE = msgspec.structs.astuple
+
+_shapes: dict[bytes, None] = {}
+"""Of bodies in which no name stands twice; the oldest goes first."""
 
 
 def parse_signed_body(raw: bytes) -> Body:
@@ -44,22 +67,55 @@ def parse_signed_body(raw: bytes) -> Body:
     """
     if len(raw) > MAX_PLAIN_BYTES or not raw.startswith(b"{") or b"\\" in raw:
         return parse_body(raw)
+    shape = raw.translate(None, _TAKEN_OUT)
     try:
-        top = _DECODE(raw)
+        if shape not in _shapes and not _learn_shape(shape, raw):
+            return parse_body(raw)
+        if not raw.isascii():  # what is skipped below is not looked at
+            raw.decode("utf-8")
+        top = _DECODE_SIGNED(raw)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return parse_body(raw)
-    if len(top) != 1 or raw.count(b'"') != _ENCODE(top).count(b'"'):
+    if len(top) != 1:
         return parse_body(raw)
-    ((kind, report),) = top.items()
-    if type(report) is not dict:
-        return parse_body(raw)
+    ((kind, signed),) = top.items()
     members = {}
-    for name in _FIELDS:
-        value = report.get(name)
+    for name, value in zip(_FIELDS, _AS_TUPLE(signed), strict=True):
+        if value is None:
+            continue
         if type(value) is str:
             members[name] = value
         elif type(value) is int:  # which has one spelling in JSON, or `-0`
             members[name] = str(value)
-        elif value is not None:
+        else:
             return parse_body(raw)
     return build_body(kind, "json", members)
+
+
+def _learn_shape(shape: bytes, raw: bytes) -> bool:
+    """Say whether no body of this shape can hold a name twice, seen by one of them; if so, remember it.
+
+    Without escapes a body has two quotation marks for each name and each text. So where there are fewer of them
+    in what it is decoded to, a name stood twice and one was lost.
+    """
+    top = _DECODE(raw)
+    if raw.count(b'"') != _ENCODE(top).count(b'"') or not _names_differ(top):
+        return False
+    if len(_shapes) >= MAX_SHAPES:
+        del _shapes[next(iter(_shapes))]
+    _shapes[shape] = None
+    return True
+
+
+def _names_differ(top: object) -> bool:
+    """Say whether the names in each object differ without the characters that a shape leaves out."""
+    pending = [top]
+    while pending:
+        item = pending.pop()
+        if isinstance(item, list):
+            pending.extend(item)
+        elif isinstance(item, dict):
+            if len({name.translate(_TAKEN_OUT_OF_TEXT) for name in item}) != len(item):
+                return False
+            pending.extend(item.values())
+    return True

@@ -28,7 +28,7 @@ from receiver.thingpark.body import UPLINK
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from receiver.thingpark.body import Body
+    from receiver.thingpark.body import Body, Value
     from receiver.thingpark.signed_query import SignedQuery
 
 
@@ -82,6 +82,8 @@ def read_token_elements(body: Body) -> TokenElements:
     """
     members = body.members
     kind = body.kind
+    if kind == UPLINK and (usual := _usual_uplink(members)) is not None:
+        return usual
     dev_eui = _text(members, "DevEUI")
     if dev_eui is None:
         if kind.startswith("DevEUI_"):
@@ -104,6 +106,26 @@ def read_token_elements(body: Body) -> TokenElements:
     if kind == UPLINK and f_cnt_up is None and payload_hex:
         _malformed_body("FCntUp is missing from an uplink that has a payload.")
     return TokenElements(kind, customer_id, dev_eui, f_port, f_cnt_up, f_cnt_down, payload_hex, is_join_request)
+
+
+_USUAL_UPLINK = re.compile(
+    r"[0-9A-Fa-f]{16}\|[0-9A-Za-z._-]{0,64}\|(?:[1-9]?[0-9]|1[0-9]{2}|2[0-4][0-9]|25[0-5])\|(?:0|[1-9][0-9]{0,8})\|"
+    r"(?:[0-9A-Fa-f]{2})*\Z"
+)
+"""The values of an uplink, each of its form, with a bar between them; what is longer is looked at one by one."""
+
+
+def _usual_uplink(members: Mapping[str, Value]) -> TokenElements | None:
+    """Give the values of an uplink that has all of them in order, with one look; else None."""
+    try:
+        dev_eui, f_port, f_cnt_up = members["DevEUI"], members["FPort"], members["FCntUp"]
+        customer_id, payload_hex = members.get("CustomerID", ""), members.get("payload_hex", "")
+        values = "|".join((dev_eui, customer_id, f_port, f_cnt_up, payload_hex))  # type: ignore[arg-type]  # noqa: FLY002 - which raises for what is no text
+    except (KeyError, TypeError):
+        return None
+    if not _USUAL_UPLINK.match(values):
+        return None
+    return TokenElements(UPLINK, customer_id, dev_eui, f_port, f_cnt_up, None, payload_hex, False)  # type: ignore[arg-type]
 
 
 def _malformed_body(detail: str) -> NoReturn:

@@ -14,8 +14,9 @@ from receiver.services.ingest import Ingest
 from receiver.storage.inbox import Inbox
 from receiver.storage.rejections import RejectionLimits
 from receiver.web.health import health_routes
+from receiver.web.plain_request import PREFIX
 from receiver.web.protocol import BODY_TIMEOUT_S, REFUSE_HEAD, TAKE_PUSH
-from receiver.web.push import PREFIX, PushEndpoint
+from receiver.web.push import PushEndpoint
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable

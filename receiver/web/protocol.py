@@ -3,9 +3,10 @@
 uvicorn bounds neither the time nor the size of a request's head; a client that sends a byte a second, or
 nothing, would keep its connection and its memory. The bounds of a body's size are in `web.push`.
 
-A push whose body is there is offered to the application as a plain call. If that takes it up, there is no task,
-no message and no event for it: only the answer, when the commit is done. All that is out of the ordinary, every
-refusal and every fault, goes the way of ASGI as if it had not been offered.
+A push whose bytes are whole and plain (`web.plain_request`) is offered to the application as a plain call, before
+uvicorn's parser sees it; one whose body came apart from its head, when it is whole. If the application takes it up,
+there is no task, no message and no event for it: only the answer, when the commit is done. All that is out of the
+ordinary, every refusal and every fault, goes the way of ASGI as if it had not been offered.
 """
 
 from __future__ import annotations
@@ -14,6 +15,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from receiver.web.plain_answer import PlainAnswer, build_response
+from receiver.web.plain_request import PREFIX, parse_plain_push
 
 if TYPE_CHECKING:
     import asyncio
@@ -34,11 +38,8 @@ BODY_IS_LATE = "body_is_late"
 """The name in a request's state that tells the application that its body was cut off for being late."""
 
 TAKE_PUSH = "take_push"
-"""The name in the lifespan's state of the short way: `take_push(scope, body, done)` says whether it takes a push up.
-If so it calls `done` later with the body of a 200 answer, or with None if the push could not be stored."""
-
-NOT_STORED = "not_stored"
-"""The name in a request's state that tells the application that its push was in order and could not be stored."""
+"""The name in the lifespan's state of the short way: `take_push(name, query, body, done)` says whether it takes a push
+up. If so it calls `done` once, then or later, with a `PlainAnswer`."""
 
 CAME_BEFORE_LOSS = "came_before_loss"
 """The name in a request's state of what had come of a body when its sender closed the connection."""
@@ -76,7 +77,14 @@ class BoundedProtocol(HttpToolsProtocol):
         self._head_bytes = 0
         self._heads = 0
         self._in_head = True
+        self._in_message = False  # the parser is somewhere between the first and the last byte of a request
         self._held: tuple[RequestResponseCycle, ASGI3Application] | None = None
+        self._take_push = self.app_state.get(TAKE_PUSH)
+        self._awaits_answer = False
+        self._keeps_alive = True
+        self._came_early = b""
+        self._answered_at = 0.0
+        self._idle_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start the clock of the first head."""
@@ -84,6 +92,17 @@ class BoundedProtocol(HttpToolsProtocol):
         self._head_timer = self.loop.call_later(self.head_timeout_s, self._head_too_slow)
 
     def data_received(self, data: bytes) -> None:
+        """Offer a whole, plain push to the application; give everything else to the parser."""
+        if self._awaits_answer:  # the next request does not wait for this one's answer; it shall
+            self._came_early += data
+            self.flow.pause_reading()
+        elif self._is_inside_a_request() or not self._take_plain(data):
+            self._parse(data)
+
+    def _is_inside_a_request(self) -> bool:
+        return self._in_message or (self.cycle is not None and not self.cycle.response_complete)
+
+    def _parse(self, data: bytes) -> None:
         """Feed the parser; count the bytes for as long as the head has not ended."""
         was_in_head, heads = self._in_head, self._heads
         if was_in_head and self._head_timer is None:
@@ -101,6 +120,11 @@ class BoundedProtocol(HttpToolsProtocol):
             if timeout_s is not None:
                 self._body_timer = self.loop.call_later(timeout_s, self._body_too_slow, self.cycle)
 
+    def on_message_begin(self) -> None:
+        """Note that the parser is inside a request."""
+        self._in_message = True
+        super().on_message_begin()
+
     def on_headers_complete(self) -> None:
         """Stop the clock. What comes as a header from now on is a trailer, which has no bound, and is dropped."""
         self._in_head = False
@@ -113,12 +137,14 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         """The next byte begins another head."""
         self._in_head = True
+        self._in_message = False
         self._stop_body_timer()
         super().on_message_complete()
         if self._held is not None:
             cycle, app = self._held
             self._held = None
-            if not self._take(cycle, app):
+            name, query = cycle.scope["path"][len(PREFIX) :], cycle.scope["query_string"]
+            if not self._take_push(name, query, bytes(cycle.body), partial(self._answer, cycle)):  # type: ignore[misc]
                 super()._start_asgi_task(cycle, app)
 
     def on_response_complete(self) -> None:
@@ -131,13 +157,67 @@ class BoundedProtocol(HttpToolsProtocol):
         """Leave no timer behind."""
         self._stop_head_timer()
         self._stop_body_timer()
+        if self._idle_timer is not None:
+            self._idle_timer.cancel()
         if self._held is not None:
             cycle = self._held[0]
             cycle.scope["state"][CAME_BEFORE_LOSS] = bytes(cycle.body)
             self._release()
         super().connection_lost(exc)
 
-    # --- the short way of a push
+    def shutdown(self) -> None:
+        """Close after the answer that is awaited, or now."""
+        if self._awaits_answer:
+            self._keeps_alive = False
+        else:
+            super().shutdown()
+
+    # --- the short way of a push whose bytes are whole and plain
+
+    def _take_plain(self, data: bytes) -> bool:
+        push = parse_plain_push(data) if self._take_push is not None else None
+        if push is None:
+            return False
+        self._stop_head_timer()
+        self._unset_keepalive_if_required()
+        self._awaits_answer = True
+        self._keeps_alive = push.keep_alive
+        if self._take_push(push.name, push.query, push.body, self._answer_plain):  # type: ignore[misc]
+            return True
+        self._awaits_answer = False
+        return False
+
+    def _answer_plain(self, answer: PlainAnswer) -> None:
+        self._awaits_answer = False
+        if self.transport.is_closing():
+            return
+        self.transport.write(build_response(self.server_state.default_headers, answer, keep_alive=self._keeps_alive))
+        self.server_state.total_requests += 1
+        if not self._keeps_alive:
+            self.transport.close()
+            return
+        self._answered_at = self.loop.time()
+        if self._idle_timer is None:  # one for the connection: setting one at each answer would cost as much as it
+            self._idle_timer = self.loop.call_later(self.timeout_keep_alive, self._close_if_idle)
+        if self._came_early:
+            data, self._came_early = self._came_early, b""
+            self.flow.resume_reading()
+            self.data_received(data)
+
+    def _close_if_idle(self) -> None:
+        self._idle_timer = None
+        if self._awaits_answer:
+            left_s = float(self.timeout_keep_alive)
+        elif self._in_message or self._head_timer is not None or self.timeout_keep_alive_task is not None:
+            return  # a request that the parser has, or had, brought its own clock
+        else:
+            left_s = self._answered_at + self.timeout_keep_alive - self.loop.time()
+        if left_s > 0:
+            self._idle_timer = self.loop.call_later(left_s, self._close_if_idle)
+        else:
+            self.transport.close()
+
+    # --- the short way of a push whose body came after its head
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         """Hold a push until its body is there; start everything else."""
@@ -146,7 +226,8 @@ class BoundedProtocol(HttpToolsProtocol):
             and cycle is self.cycle
             and not cycle.waiting_for_100_continue
             and cycle.scope["method"] == "POST"
-            and TAKE_PUSH in self.app_state
+            and self._take_push is not None
+            and cycle.scope["path"].startswith(PREFIX)
         ):
             self._held = cycle, app
         else:
@@ -163,30 +244,18 @@ class BoundedProtocol(HttpToolsProtocol):
             self._held = None
             super()._start_asgi_task(cycle, app)
 
-    def _take(self, cycle: RequestResponseCycle, app: ASGI3Application) -> bool:
-        """Offer a push; say whether it was taken up."""
-        taken: bool = self.app_state[TAKE_PUSH](cycle.scope, bytes(cycle.body), partial(self._answer, cycle, app))
-        return taken
-
-    def _answer(self, cycle: RequestResponseCycle, app: ASGI3Application, body: bytes | None) -> None:
-        """Answer as `RequestResponseCycle.send` would, or leave the answer to the application if it was not stored."""
-        if body is None:
-            cycle.scope["state"][NOT_STORED] = True
-            super()._start_asgi_task(cycle, app)
-            return
+    def _answer(self, cycle: RequestResponseCycle, answer: PlainAnswer) -> None:
+        """Answer as `RequestResponseCycle.send` would."""
         cycle.response_started = cycle.response_complete = True
         if cycle.disconnected:
             return
-        head = b"".join([b"%b: %b\r\n" % header for header in cycle.default_headers])
-        end = b"" if cycle.keep_alive else b"connection: close\r\n"
-        self.transport.write(
-            b"HTTP/1.1 200 OK\r\n%bcontent-type: text/plain; charset=utf-8\r\ncontent-length: %d\r\n%b\r\n%b"
-            % (head, len(body), end, body)
-        )
+        self.transport.write(build_response(self.server_state.default_headers, answer, keep_alive=cycle.keep_alive))
         cycle.message_event.set()
         if not cycle.keep_alive:
             self.transport.close()
         cycle.on_response()
+
+    # --- clocks
 
     def _stop_head_timer(self) -> None:
         if self._head_timer is not None:

@@ -15,7 +15,9 @@ from urllib.parse import unquote
 from receiver.errors import PushRejected, Reason, StorageUnavailableError
 from receiver.logs import get_logger
 from receiver.storage.inbox_rows import Outcome
-from receiver.web.protocol import BODY_IS_LATE, CAME_BEFORE_LOSS, NOT_STORED
+from receiver.web.plain_answer import PlainAnswer
+from receiver.web.plain_request import PREFIX
+from receiver.web.protocol import BODY_IS_LATE, CAME_BEFORE_LOSS
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -23,8 +25,6 @@ if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
     from receiver.services.ingest import Ingest
-
-PREFIX = "/push/"
 
 RETRY_AFTER_S = 5
 """With a 503. The network is not known to retry; a proxy or a second URL may."""
@@ -35,6 +35,11 @@ LINGER_MAX_BYTES = 16 * 1024 * 1024
 once would reset the connection, and a sender that writes all before it reads would never see the answer."""
 
 _ANSWERS: Mapping[object, bytes] = {Outcome.STORED: b"stored\n", Outcome.DUPLICATE: b"duplicate\n"}
+
+_UNAVAILABLE = b"This push was not stored. Send it again later.\n"
+
+_SHORT_ANSWERS = {outcome: PlainAnswer(b"200 OK", b"", body) for outcome, body in _ANSWERS.items()}
+_SHORT_UNAVAILABLE = PlainAnswer(b"503 Service Unavailable", b"retry-after: %d\r\n" % RETRY_AFTER_S, _UNAVAILABLE)
 
 _PLAIN = (b"content-type", b"text/plain; charset=utf-8")
 
@@ -49,18 +54,19 @@ class PushEndpoint:
         self._max_bytes = body_max_bytes
         self.body_timeout_s = body_timeout_s
 
-    def take(self, scope: Scope, body: bytes, done: Callable[[bytes | None], None]) -> bool:
-        """Take up a push that is whole and in order, or give False: it is for `__call__`, whatever it is.
+    def take(self, name: str, query: bytes, body: bytes, done: Callable[[PlainAnswer], None]) -> bool:
+        """Take up a push that is in order, or give False: it is for `__call__`, whatever it is.
 
-        After the commit `done` gets the answer's body, or None if it was not stored. Never raises.
+        After the commit, or at once where there is no room to wait for it, `done` gets the answer. Never raises.
         """
-        path: str = scope["path"]
-        if not path.startswith(PREFIX) or len(body) > self._max_bytes:
+        if len(body) > self._max_bytes:
             return False
         try:
             self._ingest.take_at_once(
-                path[len(PREFIX) :], scope["query_string"], body, lambda answer: done(_ANSWERS.get(answer))
+                name, query, body, lambda answer: done(_SHORT_ANSWERS.get(answer, _SHORT_UNAVAILABLE))
             )
+        except StorageUnavailableError:
+            done(_SHORT_UNAVAILABLE)
         except Exception:  # noqa: BLE001 - a refusal or a fault: told, kept and answered in `__call__`
             return False
         return True
@@ -73,9 +79,6 @@ class PushEndpoint:
         name: str = scope["path"][len(PREFIX) :]
         query: bytes = scope["query_string"]
         body = bytearray()
-        if NOT_STORED in scope["state"]:
-            await _unavailable(send, StorageUnavailableError("The database did not take a push."))
-            return
         try:
             await self._read_body(scope, receive, body)
             outcome = await self._ingest.take(name, query, bytes(body), scope["headers"])
@@ -158,8 +161,7 @@ def _how_much(body: bytearray, declared: bytes | None) -> str:
 
 async def _unavailable(send: Send, exc: StorageUnavailableError) -> None:
     _log.error("push_not_stored", error=str(exc))
-    body = b"This push was not stored. Send it again later.\n"
-    await _answer(send, 503, body, (b"retry-after", b"%d" % RETRY_AFTER_S))
+    await _answer(send, 503, _UNAVAILABLE, (b"retry-after", b"%d" % RETRY_AFTER_S))
 
 
 async def _answer(

@@ -29,6 +29,8 @@ SWITCH_INTERVAL_S = 0.0002
 the two take turns: the disk idle while pushes are verified, and the loop idle while they are committed."""
 
 KEEP_ALIVE_S = 30
+"""How long a connection may be silent after an answer."""
+
 STOP_WITHIN_S = 10
 """For requests under way when told to stop; longer than any commit."""
 
@@ -54,6 +56,7 @@ def run_server(
     certificate: ServerCertificate | None,
     on_started: Callable[[], None] | None = None,
     protocol: type[BoundedProtocol] = BoundedProtocol,
+    keep_alive_s: int = KEEP_ALIVE_S,
 ) -> None:
     """Serve until SIGTERM or SIGINT; requests under way are finished first."""
     config = uvicorn.Config(
@@ -65,7 +68,7 @@ def run_server(
         access_log=False,
         proxy_headers=False,
         server_header=False,
-        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_keep_alive=keep_alive_s,
         timeout_graceful_shutdown=STOP_WITHIN_S,
         ssl_context_factory=(lambda _config, _default: certificate.context) if certificate else None,
     )

@@ -1,7 +1,8 @@
 """The receiver's server as a process of its own, on a socket that it inherits: `serve_on_socket.py FD OPTIONS`.
 
 The settings come from the environment, as always. OPTIONS is JSON: `head_timeout_s` shortens the wait for a
-request's head, `busy_timeout_ms` the wait for a SQLite lock. It says `started` once it listens.
+request's head, `keep_alive_s` that for the next request, `busy_timeout_ms` the wait for a SQLite lock. It says
+`started` once it listens.
 """
 
 from __future__ import annotations
@@ -20,7 +21,13 @@ from receiver.web.protocol import BoundedProtocol
 from receiver.web.server import run_server
 
 
-def serve(listener: socket.socket, *, head_timeout_s: float = 10, busy_timeout_ms: int | None = None) -> None:
+def serve(
+    listener: socket.socket,
+    *,
+    head_timeout_s: float = 10,
+    keep_alive_s: int = 30,
+    busy_timeout_ms: int | None = None,
+) -> None:
     settings = load_settings()
     configure(settings.log_level, settings.log_format)
     engine = open_engine(settings.resolved_database_url)
@@ -28,7 +35,7 @@ def serve(listener: socket.socket, *, head_timeout_s: float = 10, busy_timeout_m
         event.listen(engine, "connect", lambda opened, _: opened.execute(f"PRAGMA busy_timeout={busy_timeout_ms}"))
     protocol = type("ImpatientProtocol", (BoundedProtocol,), {"head_timeout_s": head_timeout_s})
     app = build_app(settings, engine, settings.open_keyring())
-    run_server(app, listener, None, _say_started, protocol)
+    run_server(app, listener, None, _say_started, protocol, keep_alive_s)
     engine.dispose()
 
 

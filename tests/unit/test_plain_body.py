@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from receiver.errors import PushRejected
 from receiver.thingpark.body import parse_body
-from receiver.thingpark.plain_body import _FIELDS, MAX_PLAIN_BYTES, parse_signed_body
+from receiver.thingpark.plain_body import _FIELDS, _TAKEN_OUT, MAX_PLAIN_BYTES, MAX_SHAPES, _shapes, parse_signed_body
 
 UPLINK = (
     '{"DevEUI_uplink": {"Time": "2026-11-21T08:30:00.000+01:00","DevEUI": "0059AC0000000001","FPort": 2,"FCntUp": 7,'
@@ -88,6 +88,37 @@ def test_an_envelope_that_stands_twice_is_refused():
 
     with pytest.raises(PushRejected, match="stands twice"):
         parse_signed_body(twice.encode())
+
+
+@given(st.data())
+def test_it_agrees_with_the_strict_way_on_bodies_of_a_shape_it_knows(data):
+    parse_signed_body(UPLINK.encode())
+    left_out = [at for at, character in enumerate(UPLINK.encode()) if character in _TAKEN_OUT]
+    raw = bytearray(UPLINK.encode())
+    for at in data.draw(st.lists(st.sampled_from(left_out), min_size=1, max_size=8)):
+        raw[at] = data.draw(st.sampled_from(_TAKEN_OUT))
+
+    assert signed_values(parse_signed_body, bytes(raw)) == signed_values(parse_body, bytes(raw))
+
+
+@pytest.mark.parametrize("place", ["{%s}", '{"DevEUI":"0059AC0000000001","Lrrs":{"Lrr":[%s]}}'])
+def test_a_name_that_stands_twice_in_a_body_of_a_shape_that_was_taken_before_is_refused(place):
+    members = '"x1":1,"x2":2,"y":3'
+    report = place % (f"{{{members}}}" if "Lrr" in place else members)
+    once = f'{{"DevEUI_uplink":{report}}}'
+    for _ in range(2):
+        parse_signed_body(once.encode())
+
+    with pytest.raises(PushRejected, match="stands twice"):
+        parse_signed_body(once.replace("x2", "x1").encode())
+
+
+def test_the_shapes_that_are_remembered_are_bounded():
+    for number in range(MAX_SHAPES + 10):
+        letters = "".join(chr(ord("g") + int(digit)) for digit in str(number))
+        parse_signed_body(UPLINK.replace("Zähler", letters).encode())
+
+    assert len(_shapes) == MAX_SHAPES
 
 
 def test_numbers_are_spelled_as_they_were():
