@@ -1,7 +1,7 @@
 """The echoes that pushes are measured against: the least that the same server can do with the same bytes.
 
-`python -m benchmarks.echo starlette|asgi FD` serves on the listening socket with that file descriptor, with
-uvicorn, uvloop and httptools, as the receiver itself is served.
+`python -m benchmarks.echo starlette|asgi FD [CERTIFICATE KEY]` serves on the listening socket with that descriptor,
+with uvicorn, uvloop and httptools, as the receiver itself is served.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ async def _bare(scope: Scope, receive: Receive, send: Send) -> None:
 
 def main() -> None:
     """Serve until SIGTERM."""
-    kind, descriptor = sys.argv[1], int(sys.argv[2])
+    kind, descriptor, files = sys.argv[1], int(sys.argv[2]), sys.argv[3:]
     app: ASGIApp = Starlette(routes=[Route("/push/bench", _echo, methods=["POST"])]) if kind == "starlette" else _bare
     config = uvicorn.Config(
         app,
@@ -51,6 +51,8 @@ def main() -> None:
         access_log=False,
         proxy_headers=False,
         server_header=False,
+        ssl_certfile=files[0] if files else None,
+        ssl_keyfile=files[1] if files else None,
     )
     uvicorn.Server(config).run(sockets=[socket.socket(fileno=descriptor)])
 

@@ -1,8 +1,11 @@
 """A load of signed pushes over keep-alive connections, from a process of its own.
 
-`python -m benchmarks.load PORT CONNECTIONS SECONDS KEY` signs its pushes first, each a frame of its own, then
+`python -m benchmarks.load PORT CONNECTIONS SECONDS KEY [WAY]` signs its pushes first, each a frame of its own, then
 sends for so long, to this machine only, and prints one line of JSON: answers by status, per second, and
 latencies in milliseconds. It is bounded by the pushes that were made ready.
+
+WAY is `plain` (keep-alive, the default), `tls` (a new TLS connection for each push) or `tls-resumed` (the same, each
+with the session of the one before).
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ import asyncio
 import hashlib
 import json
 import re
+import ssl
 import sys
 import time
 from collections import Counter
@@ -107,6 +111,75 @@ class _Client(asyncio.Protocol):
         self._load.ended()
 
 
+class _TlsClient(asyncio.Protocol):
+    """Pushes over one TLS connection after the other; the standard transports cannot resume a session."""
+
+    def __init__(self, load: _Load, port: int, context: ssl.SSLContext, *, resumes: bool) -> None:
+        self._load = load
+        self._port = port
+        self._context = context
+        self._resumes = resumes
+        self._session: ssl.SSLSession | None = None
+        self._tasks: set[asyncio.Task[object]] = set()
+        self.resumed = 0
+
+    def begin(self) -> None:
+        request = self._load.next_request()
+        if request is None:
+            self._load.ended()
+            return
+        self._request = request
+        self._answer = b""
+        self._sent_at = time.perf_counter()
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        session = self._session if self._resumes else None
+        self._tls = self._context.wrap_bio(self._incoming, self._outgoing, server_hostname="localhost", session=session)
+        self._shaken = False
+        loop = asyncio.get_running_loop()
+        task = loop.create_task(loop.create_connection(lambda: self, "127.0.0.1", self._port))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport
+        self._go_on()
+
+    def data_received(self, data: bytes) -> None:
+        self._incoming.write(data)
+        self._go_on()
+
+    def _go_on(self) -> None:
+        try:
+            if not self._shaken:
+                self._tls.do_handshake()
+                self._shaken = True
+                self._tls.write(self._request)
+            while True:
+                chunk = self._tls.read(65536)
+                if not chunk:
+                    break
+                self._answer += chunk
+        except ssl.SSLWantReadError:
+            pass
+        except ssl.SSLZeroReturnError:
+            pass
+        if self._outgoing.pending:
+            self._transport.write(self._outgoing.read())  # type: ignore[attr-defined]
+        head = self._answer.find(b"\r\n\r\n")
+        length = _LENGTH.search(self._answer, 0, head) if head >= 0 else None
+        if length is not None and len(self._answer) >= head + 4 + int(length[1]):
+            self._load.answered(self._answer[9:12], time.perf_counter() - self._sent_at)
+            self.resumed += bool(self._tls.session_reused)
+            self._session = self._tls.session
+            self._answer = b""
+            self._transport.close()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if exc is not None:
+            self._load.answered(b"err", time.perf_counter() - self._sent_at)
+        self.begin()
+
+
 class _Load:
     def __init__(self, requests: list[bytes], connections: int, seconds: float) -> None:
         self._requests = iter(requests)
@@ -117,6 +190,7 @@ class _Load:
         self._measuring = False
         self._stopping = False
         self.done = asyncio.Event()
+        self.clients: list[_TlsClient] = []
 
     def next_request(self) -> bytes | None:
         return None if self._stopping else next(self._requests, None)
@@ -131,10 +205,15 @@ class _Load:
         if not self._open:
             self.done.set()
 
-    async def run(self, port: int, connections: int) -> float:
+    async def run(self, port: int, connections: int, way: str) -> float:
         loop = asyncio.get_running_loop()
         for _ in range(connections):
-            await loop.create_connection(lambda: _Client(self), "127.0.0.1", port)
+            if way == "plain":
+                await loop.create_connection(lambda: _Client(self), "127.0.0.1", port)
+            else:
+                client = _TlsClient(self, port, _tls_context(), resumes=way == "tls-resumed")
+                self.clients.append(client)
+                client.begin()
         await asyncio.sleep(WARM_UP_S)
         self._measuring = True
         started = time.perf_counter()
@@ -146,19 +225,29 @@ class _Load:
         return elapsed
 
 
+def _tls_context() -> ssl.SSLContext:
+    """The certificate is made for the run; to check it would be the load's work and not the server's."""
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
 def main() -> None:
     """Sign, send, and print the result."""
     port, connections, seconds, key = int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3]), sys.argv[4]
-    count = int(MOST_PER_SECOND * (seconds + WARM_UP_S))
+    way = sys.argv[5] if len(sys.argv) > 5 else "plain"
+    count = int((MOST_PER_SECOND if way == "plain" else MOST_PER_SECOND // 8) * (seconds + WARM_UP_S))
     requests = make_requests(count, key, time.time_ns() % 10**12)
 
     async def send() -> dict[str, object]:
         load = _Load(requests, connections, seconds)
-        elapsed = await load.run(port, connections)
+        elapsed = await load.run(port, connections, way)
         latencies = sorted(load.latencies) or [0.0]
         return {
             "statuses": {status.decode(): count for status, count in load.statuses.items()},
             "per_second": round(len(load.latencies) / elapsed, 1),
+            "resumed": sum(client.resumed for client in load.clients),
             "p50_ms": round(latencies[len(latencies) // 2] * 1000, 2),
             "p99_ms": round(latencies[int(len(latencies) * 0.99)] * 1000, 2),
         }

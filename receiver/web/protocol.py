@@ -11,6 +11,7 @@ ordinary, every refusal and every fault, goes the way of ASGI as if it had not b
 
 from __future__ import annotations
 
+import math
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +41,9 @@ BODY_IS_LATE = "body_is_late"
 TAKE_PUSH = "take_push"
 """The name in the lifespan's state of the short way: `take_push(name, query, body, done)` says whether it takes a push
 up. If so it calls `done` once, then or later, with a `PlainAnswer`."""
+
+MAX_CONNECTIONS = "max_connections"
+"""The name in the lifespan's state of how many connections one process takes; one more is answered 503 at once."""
 
 CAME_BEFORE_LOSS = "came_before_loss"
 """The name in a request's state of what had come of a body when its sender closed the connection."""
@@ -87,8 +91,11 @@ class BoundedProtocol(HttpToolsProtocol):
         self._idle_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Start the clock of the first head."""
+        """Start the clock of the first head; or, where there are too many connections, say so and close."""
         super().connection_made(transport)
+        if len(self.connections) > self.app_state.get(MAX_CONNECTIONS, math.inf):
+            self._close_with(b"503 Service Unavailable")
+            return
         self._head_timer = self.loop.call_later(self.head_timeout_s, self._head_too_slow)
 
     def data_received(self, data: bytes) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import resource
 import socket
 import sys
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any
 
 import uvicorn
 import uvloop
@@ -33,6 +34,14 @@ KEEP_ALIVE_S = 30
 
 STOP_WITHIN_S = 10
 """For requests under way when told to stop; longer than any commit."""
+
+
+HANDSHAKE_TIMEOUT_S = 10.0
+"""From the connection to the end of the TLS handshake, which takes the network a second at most; uvloop's is 60 s."""
+
+
+OPEN_FILES = 16_384
+"""Asked for at the start: four times the connections that are taken unless set otherwise."""
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -73,8 +82,30 @@ def run_server(
         ssl_context_factory=(lambda _config, _default: certificate.context) if certificate else None,
     )
     sys.setswitchinterval(SWITCH_INTERVAL_S)
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+    _raise_open_files_limit()
+    with asyncio.Runner(loop_factory=ServerLoop) as runner:
         runner.run(_serve(_Server(config), listener, certificate, on_started))
+
+
+class ServerLoop(uvloop.Loop):
+    """Bounds the time of TLS handshakes, for which uvicorn has no setting."""
+
+    handshake_timeout_s = HANDSHAKE_TIMEOUT_S
+
+    async def create_server(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
+        """Listen as uvloop does."""
+        if kwargs.get("ssl") is not None:
+            kwargs.setdefault("ssl_handshake_timeout", self.handshake_timeout_s)
+        return await super().create_server(*args, **kwargs)
+
+
+def _raise_open_files_limit() -> None:
+    """Each connection is an open file, and the usual limit of a process is 1,024 of as many as it may ask for."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, OPEN_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with suppress(OSError, ValueError):  # then the limit stays, and connections beyond it wait
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 class _Server(uvicorn.Server):
