@@ -4,7 +4,10 @@ It comes after the answer and can be repeated: a report is read again when a key
 parsed before the transaction; what is written is one transaction per batch.
 
 *Unreadable and undecryptable are different things:* an unreadable report stays whole and says why; an
-encrypted uplink without its key is an uplink whose payload waits.
+encrypted uplink without its key, or with a stored key that does not open, is an uplink whose payload waits.
+
+A batch goes through its reports twice: first each frame is given its session, and its payload is decrypted; then,
+with one look at what stands of all these frames already, rows are made of them. So there is no query for a frame.
 Source: ThingPark LRC–AS tunnel interface, payload encryption; LoRaWAN L2 1.0.4 section 4.3.3.
 """
 
@@ -12,10 +15,10 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from datetime import timedelta
+from typing import TYPE_CHECKING, NamedTuple
 
-from receiver.errors import PushRejected, ReceiverError, ReportUnreadableError
+from receiver.errors import KeyringError, PushRejected, ReceiverError, ReportUnreadableError
 from receiver.logs import get_logger
 from receiver.lorawan.frm_payload import decrypt_frm_payload
 from receiver.lorawan.identifiers import DevAddr
@@ -29,18 +32,18 @@ from receiver.storage.reports import (
     claim_unread_reports,
     list_unread_reports,
     settle_reports,
-    wake_reports_of_device,
+    wake_reports_of_devices,
     wake_reports_of_sessions,
+    wake_reports_with_note,
 )
 from receiver.storage.seen_devices import record_key_uses
-from receiver.thingpark.body import parse_body
 from receiver.thingpark.reports import (
     LocationReport,
     NotificationReport,
     OtherReport,
     Report,
     UplinkReport,
-    read_report,
+    read_raw_report,
 )
 
 if TYPE_CHECKING:
@@ -57,14 +60,43 @@ _log = get_logger(__name__)
 
 WAITS = "Its payload is encrypted and the key of its session is not known yet."
 
+WAITS_FOR_KEK = "Its payload is encrypted and the stored key of its session does not open with this key-encryption key."
 
-@dataclass(frozen=True, slots=True)
-class _Parsed:
+FAULTS_TOLD_AGAIN_AFTER = timedelta(minutes=1)
+"""A stored key that does not open is met in every batch that has a frame of its session."""
+
+
+class _Faults:
+    """Logs keys that do not open, once in a while. The worker's clock is its clock."""
+
+    def __init__(self) -> None:
+        self._told_at: datetime | None = None
+
+    def tell(self, now: datetime, faults: Sequence[KeyringError]) -> None:
+        if not faults or (self._told_at is not None and abs(now - self._told_at) < FAULTS_TOLD_AGAIN_AFTER):
+            return
+        self._told_at = now
+        _log.error("stored_keys_do_not_open", keys=len(faults), error=str(faults[0]))
+
+
+_faults = _Faults()
+
+
+class _Parsed(NamedTuple):
     """A report with what its body says; `report` None: it is unreadable, and `notes` say why."""
 
     unread: UnreadReport
     report: Report | None
     notes: str | None
+
+
+class _Frame(NamedTuple):
+    """An uplink's place: its session, whether it came out of order or late, and its payload."""
+
+    session_id: int | None
+    is_late: bool
+    is_newest: bool  # of its device
+    payload: Payload
 
 
 def read_batch(engine: Engine, keyring: Keyring, now: datetime, limit: int) -> int:
@@ -75,7 +107,6 @@ def read_batch(engine: Engine, keyring: Keyring, now: datetime, limit: int) -> i
 
     Raises:
         StorageUnavailableError: the database is away; nothing of the batch was written.
-        KeyringError: a stored secret does not open with this key-encryption key.
     """
     with read(engine) as connection:
         unread = list_unread_reports(connection, limit)
@@ -93,9 +124,21 @@ def read_batch(engine: Engine, keyring: Keyring, now: datetime, limit: int) -> i
     return len(unread)
 
 
+def read_again_what_did_not_open(engine: Engine) -> int:
+    """Make the reports unread again that wait because a stored key did not open; give how many.
+
+    For the start of a worker, which may have been given another key-encryption key.
+
+    Raises:
+        StorageUnavailableError: the database is away.
+    """
+    with write(engine) as connection:
+        return wake_reports_with_note(connection, WAITS_FOR_KEK)
+
+
 def _parse(unread: UnreadReport) -> _Parsed:
     try:
-        report, notes = read_report(parse_body(unread.body))
+        report, notes = read_raw_report(unread.body)
     except (ReportUnreadableError, PushRejected) as exc:
         return _Parsed(unread, None, str(exc))
     return _Parsed(unread, report, notes.sentence())
@@ -115,35 +158,55 @@ def _read_alone(engine: Engine, keyring: Keyring, now: datetime, parsed: _Parsed
 def _read_parsed(engine: Engine, keyring: Keyring, now: datetime, parsed: Sequence[_Parsed]) -> None:
     with write(engine) as connection:
         claimed = claim_unread_reports(connection, [one.unread.id for one in parsed])
-        mine = [
-            replace(one, unread=replace(one.unread, connection_id=claimed[one.unread.id]))
-            for one in parsed
-            if one.unread.id in claimed
-        ]
-        _write_batch(connection, keyring, now, mine)
+        mine = []
+        for one in parsed:
+            if one.unread.id in claimed:
+                connection_id = claimed[one.unread.id]
+                if connection_id != one.unread.connection_id:  # it was removed meanwhile
+                    one = one._replace(unread=one.unread._replace(connection_id=connection_id))  # noqa: PLW2901
+                mine.append(one)
+        faults = _write_batch(connection, keyring, now, mine)
+    _faults.tell(now, faults)
 
 
-def _write_batch(connection: Connection, keyring: Keyring, now: datetime, parsed: Sequence[_Parsed]) -> None:
-    transport_keys: dict[int, list[tuple[int, AesKey]]] = {}
+def _write_batch(
+    connection: Connection, keyring: Keyring, now: datetime, parsed: Sequence[_Parsed]
+) -> list[KeyringError]:
+    """Write what the reports say; give why keys that were needed did not open."""
+    transport_keys: dict[int, list[tuple[int, AesKey]] | KeyringError] = {}
 
     def keys_of(connection_id: int) -> list[tuple[int, AesKey]]:
         if connection_id not in transport_keys:
-            transport_keys[connection_id] = load_as_transport_keys(connection, keyring, connection_id)
-        return transport_keys[connection_id]
+            try:
+                transport_keys[connection_id] = load_as_transport_keys(connection, keyring, connection_id)
+            except KeyringError as exc:
+                transport_keys[connection_id] = exc
+        keys = transport_keys[connection_id]
+        if isinstance(keys, KeyringError):
+            raise keys
+        return keys
 
-    headings = [one.report.heading for one in parsed if one.report is not None]
-    dev_euis = {heading.dev_eui for heading in headings if heading is not None}
+    dev_euis = {one.report.heading.dev_eui for one in parsed if one.report is not None and one.report.heading}
     book = SessionBook(connection, keyring, now, keys_of, dev_euis)
-    batch = ReadBatch(connection, [one.unread.id for one in parsed])
-    outcomes = [_read_one(book, batch, one) for one in parsed]
+    places = [_place(book, one) for one in parsed]
+    frames = [
+        (place.session_id, one.report.f_cnt_up)
+        for one, place in zip(parsed, places, strict=True)
+        if isinstance(place, _Frame)
+        and place.session_id is not None
+        and isinstance(one.report, UplinkReport)
+        and one.report.f_cnt_up is not None
+    ]
+    batch = ReadBatch(connection, [one.unread.id for one in parsed], frames)
+    outcomes = [_read_one(batch, one, place) for one, place in zip(parsed, places, strict=True)]
     book.close()
     batch.write()
     settle_reports(connection, outcomes)
     record_key_uses(connection, _key_uses(batch, parsed))
-    for dev_eui in sorted(book.devices_with_new_keys):
-        wake_reports_of_device(connection, dev_eui)
+    wake_reports_of_devices(connection, sorted(book.devices_with_new_keys))
     # What was taken for clear before the session's key was known may have been encrypted.
     wake_reports_of_sessions(connection, sorted(book.sessions_with_new_keys))
+    return list(book.faults.values())
 
 
 def _key_uses(batch: ReadBatch, parsed: Sequence[_Parsed]) -> list[tuple[int, int, datetime]]:
@@ -159,24 +222,65 @@ def _key_uses(batch: ReadBatch, parsed: Sequence[_Parsed]) -> list[tuple[int, in
     return [(key_id, count, newest[key_id]) for key_id, count in hits.items()]
 
 
-def _read_one(book: SessionBook, batch: ReadBatch, parsed: _Parsed) -> ReadingOutcome:
+def _place(book: SessionBook, parsed: _Parsed) -> _Frame | int | None:
+    """Find or begin the session that a report is of: an uplink's place, a notification's session id, or None."""
+    report = parsed.report
+    if isinstance(report, UplinkReport):
+        return _place_frame(book, parsed.unread, report)
+    if isinstance(report, NotificationReport):
+        return _place_notification(book, parsed.unread, report)
+    return None
+
+
+def _place_frame(book: SessionBook, unread: UnreadReport, report: UplinkReport) -> _Frame:
+    heading = report.heading
+    at = heading.at or unread.sent_at
+    session: SessionRow | None = None
+    is_late = report.late
+    if report.f_cnt_up is not None:
+        field = report.app_s_key_field
+        mark = _mark(unread, field)
+        session, is_out_of_order = book.session_of_frame(
+            heading.dev_eui, heading.dev_addr, mark, at, report.f_cnt_up, late=report.late
+        )
+        is_late = is_late or is_out_of_order
+        if field is not None:
+            wrapped = unread.app_s_keys == "wrapped"
+            book.learn_key(session, field, "report", unread.connection_id, wrapped=wrapped)
+    payload = _read_payload(book, unread, report, session)
+    is_newest = book.is_newest_of_device(heading.dev_eui, at)
+    return _Frame(session.id if session else None, is_late, is_newest, payload)
+
+
+def _place_notification(book: SessionBook, unread: UnreadReport, report: NotificationReport) -> int | None:
+    heading = report.heading
+    at = heading.at or unread.sent_at
+    if report.type == "join":
+        session = book.join(heading.dev_eui, heading.dev_addr, _mark(unread, report.app_s_key_field), at)
+        if report.app_s_key_field is not None:
+            wrapped = unread.app_s_keys == "wrapped"
+            book.learn_key(session, report.app_s_key_field, "join", unread.connection_id, wrapped=wrapped)
+        return session.id
+    if report.type == "reset":
+        return book.reset(heading.dev_eui, heading.dev_addr, at).id
+    return None
+
+
+def _read_one(batch: ReadBatch, parsed: _Parsed, place: _Frame | int | None) -> ReadingOutcome:
     unread, report = parsed.unread, parsed.report
-    match report:
-        case UplinkReport():
-            return _read_uplink(book, batch, unread, report, parsed.notes)
-        case LocationReport():
-            at = report.heading.at or unread.sent_at
+    if isinstance(report, UplinkReport) and isinstance(place, _Frame):
+        return _read_uplink(batch, unread, report, place, parsed.notes)
+    if isinstance(report, NotificationReport) and not isinstance(place, _Frame):
+        return _read_notification(batch, unread, report, place, parsed.notes)
+    if isinstance(report, LocationReport):
+        batch.add_sighting(unread, report.heading)
+        batch.add_fix(unread, report.heading.dev_eui, report.fix, report.heading.at or unread.sent_at)
+        return _settled(unread, report, parsed.notes)
+    if isinstance(report, OtherReport):
+        if report.heading is not None:
             batch.add_sighting(unread, report.heading)
-            batch.add_fix(unread, report.heading.dev_eui, report.fix, at)
-            return _settled(unread, report, parsed.notes)
-        case NotificationReport():
-            return _read_notification(book, batch, unread, report, parsed.notes)
-        case OtherReport():
-            if report.heading is not None:
-                batch.add_sighting(unread, report.heading)
-            return _settled(unread, report, parsed.notes)
-        case _:
-            return ReadingOutcome(unread.id, "unreadable", parsed.notes, None)
+        return _settled(unread, report, parsed.notes)
+    return ReadingOutcome(unread.id, "unreadable", parsed.notes, None)
 
 
 def _settled(unread: UnreadReport, report: Report, note: str | None) -> ReadingOutcome:
@@ -184,25 +288,17 @@ def _settled(unread: UnreadReport, report: Report, note: str | None) -> ReadingO
 
 
 def _read_notification(
-    book: SessionBook, batch: ReadBatch, unread: UnreadReport, report: NotificationReport, note: str | None
+    batch: ReadBatch, unread: UnreadReport, report: NotificationReport, session_id: int | None, note: str | None
 ) -> ReadingOutcome:
     heading = report.heading
     at = heading.at or unread.sent_at
-    session: SessionRow | None = None
-    if report.type == "join":
-        session = book.join(heading.dev_eui, heading.dev_addr, _mark(unread, report.app_s_key_field), at)
-        if report.app_s_key_field is not None:
-            wrapped = unread.app_s_keys == "wrapped"
-            book.learn_key(session, report.app_s_key_field, "join", unread.connection_id, wrapped=wrapped)
-    elif report.type == "reset":
-        session = book.reset(heading.dev_eui, heading.dev_addr, at)
     batch.add_sighting(unread, heading, battery_level=report.battery_level, margin_db=report.margin_db, status_at=at)
     batch.add_notification(
         unread,
         heading,
         at,
         type_=report.type,
-        session_id=session.id if session else None,
+        session_id=session_id,
         detail=report.detail,
         battery_level=report.battery_level,
         margin_db=report.margin_db,
@@ -211,31 +307,21 @@ def _read_notification(
 
 
 def _read_uplink(
-    book: SessionBook, batch: ReadBatch, unread: UnreadReport, report: UplinkReport, note: str | None
+    batch: ReadBatch, unread: UnreadReport, report: UplinkReport, frame: _Frame, note: str | None
 ) -> ReadingOutcome:
     heading = report.heading
     at = heading.at or unread.sent_at
-    session: SessionRow | None = None
-    if report.f_cnt_up is not None:
-        mark = _mark(unread, report.app_s_key_field)
-        session = book.session_of_frame(heading.dev_eui, heading.dev_addr, mark, at, report.f_cnt_up, late=report.late)
-        if report.app_s_key_field is not None:
-            wrapped = unread.app_s_keys == "wrapped"
-            book.learn_key(session, report.app_s_key_field, "report", unread.connection_id, wrapped=wrapped)
-    payload = _read_payload(book, unread, report, session)
-    state = "waiting_for_key" if payload.state == "waiting_for_key" else "read"
-    if state == "waiting_for_key":
-        note = f"{WAITS} {note}" if note else WAITS
+    payload = frame.payload
     # Both: a frame with the MIC of another one and other contents is a conflict to be shown, not a copy.
     frame_check = f"{report.mic or ''}:{hashlib.sha256(report.payload).hexdigest()[:16]}"
-    first = batch.add_uplink(unread, report, at, session.id if session else None, frame_check, payload)
+    first = batch.add_uplink(unread, report, at, frame.session_id, frame_check, payload, late=frame.is_late)
     if first is not None:
         return ReadingOutcome(unread.id, "read", f"Another delivery of the frame in report {first}.", heading.dev_eui)
     if not batch.was_read_before(unread.id):
         batch.add_sighting(
             unread,
             heading,
-            f_cnt_up=report.f_cnt_up if book.is_newest_of_device(heading.dev_eui, at) else None,
+            f_cnt_up=report.f_cnt_up if frame.is_newest else None,
             battery_level=report.battery_level,
             margin_db=report.margin_db,
             status_at=report.battery_at or at,
@@ -250,7 +336,11 @@ def _read_uplink(
                 battery_level=report.battery_level,
                 margin_db=report.margin_db,
             )
-    return ReadingOutcome(unread.id, state, note, heading.dev_eui)
+    if payload.note is None:
+        return ReadingOutcome(unread.id, "read", note, heading.dev_eui)
+    return ReadingOutcome(
+        unread.id, "waiting_for_key", f"{payload.note} {note}" if note else payload.note, heading.dev_eui
+    )
 
 
 def _mark(unread: UnreadReport, field: str | None) -> str | None:
@@ -277,9 +367,9 @@ def _read_payload(book: SessionBook, unread: UnreadReport, report: UplinkReport,
     if not encrypted:
         return Payload("clear", report.payload)
     if session is None or session.dev_addr is None or report.f_cnt_up is None:
-        return Payload("waiting_for_key", None)
+        return Payload("waiting_for_key", None, WAITS)
     key = book.try_unwrap(session, unread.connection_id)
     if key is None:
-        return Payload("waiting_for_key", None)
+        return Payload("waiting_for_key", None, WAITS if book.opens(session) else WAITS_FOR_KEK)
     clear = decrypt_frm_payload(key, DevAddr(session.dev_addr), report.f_cnt_up, report.payload)
     return Payload("decrypted", clear)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from receiver.storage.reports import lock_reports
 from receiver.storage.seen_devices import DeviceSighting, record_sightings
 from receiver.storage.uplinks import (
+    NewReception,
+    NewUplink,
     find_uplinks_of_frames,
     find_uplinks_of_reports,
     insert_locations,
@@ -20,7 +22,7 @@ from receiver.storage.uplinks import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from datetime import datetime
 
     from sqlalchemy import Connection
@@ -29,12 +31,13 @@ if TYPE_CHECKING:
     from receiver.thingpark.reports import Heading, NetworkFix, Reception, UplinkReport
 
 
-@dataclass(frozen=True, slots=True)
-class Payload:
+class Payload(NamedTuple):
     """What became of a payload: clear | decrypted | waiting_for_key | network | none, and the clear bytes."""
 
     state: str
     clear: bytes | None
+    note: str | None = None
+    """Why it waits."""
 
     def __repr__(self) -> str:
         return f"Payload({self.state})"
@@ -46,24 +49,29 @@ class _Frame:
 
     report_id: int | None
     frame_check: str | None
-    row: dict[str, Any] | None = None
+    new: _NewUplink | None = None
     uplink_id: int | None = None
 
 
 @dataclass(slots=True)
 class _NewUplink:
-    row: dict[str, Any]
+    row: NewUplink
     receptions: tuple[Reception, ...]
+    is_conflicting: bool = False
 
 
 class ReadBatch:
     """Collects rows; `write` puts them into the database in the caller's transaction."""
 
-    def __init__(self, connection: Connection, report_ids: Sequence[int]) -> None:
+    def __init__(self, connection: Connection, report_ids: Sequence[int], frames: Iterable[tuple[int, int]]) -> None:
+        """Look up what stands already of these reports and of these frames: (session id, FCntUp)."""
         self._connection = connection
         self._report_ids = report_ids
         self._read_before = find_uplinks_of_reports(connection, report_ids)
-        self._frames: dict[tuple[int, int], list[_Frame]] = {}
+        self._frames: dict[tuple[int | None, int | None], list[_Frame]] = {}
+        for known in find_uplinks_of_frames(connection, sorted(set(frames))):
+            frame = _Frame(known.report_id, known.frame_check, uplink_id=known.id)
+            self._frames.setdefault((known.session_id, known.f_cnt_up), []).append(frame)
         self._uplinks: list[_NewUplink] = []
         self._payload_updates: list[dict[str, Any]] = []
         self._conflicting: set[int] = set()
@@ -84,10 +92,13 @@ class ReadBatch:
         session_id: int | None,
         frame_check: str,
         payload: Payload,
+        *,
+        late: bool,
     ) -> int | None:
         """Take an uplink up. Where its frame stands already, give the id of the report that brought it first.
 
         A frame with the same counter in the same session and other contents is kept, and both are flagged.
+        Those that stand are found only for frames that were named at the start.
         """
         known = self._read_before.get(unread.id)
         if known is not None:
@@ -100,34 +111,24 @@ class ReadBatch:
                 }
             )
             return None
-        row = _uplink_row(unread, report, at, session_id, frame_check, payload)
+        row = _uplink_row(unread, report, at, session_id, frame_check, payload, late)
         new = _NewUplink(row, report.receptions)
         if session_id is not None and report.f_cnt_up is not None:
-            frames = self._frames_of(session_id, report.f_cnt_up)
-            copy = next((frame for frame in frames if frame.frame_check == frame_check), None)
-            if copy is not None:
-                first = copy.report_id
-                if first is not None:
-                    self._copies.append((first, unread.id))
-                return first or 0
+            frames = self._frames.setdefault((session_id, report.f_cnt_up), [])
             for other in frames:
-                row["conflicting"] = True
-                if other.row is not None:
-                    other.row["conflicting"] = True
+                if other.frame_check == frame_check:
+                    if other.report_id is not None:
+                        self._copies.append((other.report_id, unread.id))
+                    return other.report_id or 0
+            for other in frames:
+                new.is_conflicting = True
+                if other.new is not None:
+                    other.new.is_conflicting = True
                 if other.uplink_id is not None:
                     self._conflicting.add(other.uplink_id)
-            frames.append(_Frame(unread.id, frame_check, row))
+            frames.append(_Frame(unread.id, frame_check, new))
         self._uplinks.append(new)
         return None
-
-    def _frames_of(self, session_id: int, f_cnt_up: int) -> list[_Frame]:
-        key = (session_id, f_cnt_up)
-        if key not in self._frames:
-            self._frames[key] = [
-                _Frame(known.report_id, known.frame_check, uplink_id=known.id)
-                for known in find_uplinks_of_frames(self._connection, [key])
-            ]
-        return self._frames[key]
 
     def add_sighting(
         self,
@@ -210,21 +211,14 @@ class ReadBatch:
     def write(self) -> None:
         """Write all rows."""
         connection = self._connection
-        ids = insert_uplinks(connection, [new.row for new in self._uplinks])
+        ids = insert_uplinks(
+            connection,
+            [new.row._replace(conflicting=True) if new.is_conflicting else new.row for new in self._uplinks],
+        )
         insert_receptions(
             connection,
             [
-                {
-                    "uplink_id": uplink_id,
-                    "position": position,
-                    "lrr_id": reception.lrr_id,
-                    "chain": reception.chain,
-                    "rssi_dbm": reception.rssi_dbm,
-                    "snr_db": reception.snr_db,
-                    "esp_dbm": reception.esp_dbm,
-                    "latitude": reception.latitude,
-                    "longitude": reception.longitude,
-                }
+                NewReception(uplink_id, position, *reception)
                 for uplink_id, new in zip(ids, self._uplinks, strict=True)
                 for position, reception in enumerate(new.receptions)
             ],
@@ -246,41 +240,41 @@ def _uplink_row(
     session_id: int | None,
     frame_check: str,
     payload: Payload,
-) -> dict[str, Any]:
-    heading = report.heading
-    return {
-        "report_id": unread.id,
-        "connection_id": unread.connection_id,
-        "session_id": session_id,
-        "dev_eui": heading.dev_eui,
-        "dev_addr": heading.dev_addr,
-        "at": at,
-        "received_at": unread.received_at,
-        "f_port": report.f_port,
-        "f_cnt_up": report.f_cnt_up,
-        "payload_state": payload.state,
-        "frm_payload": payload.clear,
-        "payload_size_bytes": len(report.payload),
-        "frame_check": frame_check,
-        "conflicting": False,
-        "late": report.late,
-        "m_type": report.m_type,
-        "adr": report.adr,
-        "ack": report.ack,
-        "f_cnt_down": report.f_cnt_down,
-        "spreading_factor": report.spreading_factor,
-        "frequency_mhz": report.frequency_mhz,
-        "sub_band": report.sub_band,
-        "channel": report.channel,
-        "rssi_dbm": report.rssi_dbm,
-        "snr_db": report.snr_db,
-        "esp_dbm": report.esp_dbm,
-        "lrr_id": report.lrr_id,
-        "gateway_count": report.gateway_count,
-        "lost_uplinks": report.lost_uplinks,
-        "instant_per": report.instant_per,
-        "mean_per": report.mean_per,
-        "tx_power_dbm": report.tx_power_dbm,
-        "nb_trans": report.nb_trans,
-        "device_class": report.device_class,
-    }
+    late: bool,
+) -> NewUplink:
+    return NewUplink(
+        at,
+        unread.received_at,
+        unread.id,
+        unread.connection_id,
+        session_id,
+        report.heading.dev_eui,
+        report.heading.dev_addr,
+        report.f_port,
+        report.f_cnt_up,
+        payload.state,
+        payload.clear,
+        len(report.payload),
+        frame_check,
+        False,  # until another frame is found to have its counter
+        late,
+        report.m_type,
+        report.adr,
+        report.ack,
+        report.f_cnt_down,
+        report.spreading_factor,
+        report.frequency_mhz,
+        report.sub_band,
+        report.channel,
+        report.rssi_dbm,
+        report.snr_db,
+        report.esp_dbm,
+        report.lrr_id,
+        report.gateway_count,
+        report.lost_uplinks,
+        report.instant_per,
+        report.mean_per,
+        report.tx_power_dbm,
+        report.nb_trans,
+        report.device_class,
+    )

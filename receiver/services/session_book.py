@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import hashlib
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
+from receiver.errors import KeyringError
 from receiver.lorawan.frame_counter import SAME_FRAME_WINDOW, restarts
 from receiver.lorawan.keys import AesKey, parse_aes_key
 from receiver.storage.sessions import (
     SessionRow,
     insert_session,
     list_newest_sessions,
-    put_session_key,
+    put_session_keys,
     update_sessions,
 )
 from receiver.thingpark.as_transport_key import unwrap_app_s_key
@@ -43,6 +44,13 @@ def mark_of_field(field: str, *, wrapped: bool) -> str:
     return field if wrapped else _CLEAR + hashlib.sha256(bytes.fromhex(field)).hexdigest()[:32]
 
 
+class FrameSession(NamedTuple):
+    """The session of a frame, and whether a frame of the same session with a higher counter was read before it."""
+
+    session: SessionRow
+    is_out_of_order: bool
+
+
 class SessionBook:
     """Finds or begins sessions within one transaction; `close` writes what changed."""
 
@@ -60,7 +68,9 @@ class SessionBook:
         self._transport_keys = transport_keys
         self._sessions = list_newest_sessions(connection, dev_euis)
         self._changed: dict[int, SessionRow] = {}
+        self._with_changed_keys: dict[int, SessionRow] = {}
         self._opened: dict[int, AesKey] = {}
+        self.faults: dict[int, KeyringError] = {}  # by session id: why its key, or what unwraps it, does not open
         self.sessions_with_new_keys: set[int] = set()
         self.devices_with_new_keys: set[str] = set()
 
@@ -68,7 +78,7 @@ class SessionBook:
 
     def session_of_frame(
         self, dev_eui: str, dev_addr: str | None, mark: str | None, at: datetime, f_cnt: int, *, late: bool
-    ) -> SessionRow:
+    ) -> FrameSession:
         """Give the session of an uplink frame; begin one where none fits or the counter shows a restart."""
         matching = self._matching(dev_eui, dev_addr)
         session = self._with_mark(matching, mark, at) if mark else _at(matching, at)
@@ -80,10 +90,11 @@ class SessionBook:
             and restarts(last_f_cnt=session.last_f_cnt_up, last_at=session.last_at, f_cnt=f_cnt, at=at, late=late)
         ):
             session = self._begin(dev_eui, session.dev_addr, "counter_reset", at, key_of=session)
+        is_out_of_order = session.last_f_cnt_up is not None and f_cnt < session.last_f_cnt_up
         if session.last_at is None or at >= session.last_at:
             session.last_at, session.last_f_cnt_up = at, f_cnt
             self._changed[session.id] = session
-        return session
+        return FrameSession(session, is_out_of_order)
 
     def join(self, dev_eui: str, dev_addr: str | None, mark: str | None, at: datetime) -> SessionRow:
         """Give the session that a join notification announces; one that its first uplink began is taken over."""
@@ -113,6 +124,10 @@ class SessionBook:
     def _matching(self, dev_eui: str, dev_addr: str | None) -> list[SessionRow]:
         """Give the device's sessions of this DevAddr, newest first. Without a DevAddr, any of them."""
         known = self._sessions.get(dev_eui, [])
+        if (
+            len(known) == 1 and known[0].dev_addr == dev_addr
+        ):  # most devices have one session, and most frames are of it
+            return known.copy()
         if dev_addr is not None:
             return [session for session in known if session.dev_addr == dev_addr]
         # Reports of before 2016 do not name the DevAddr; where a person did, with the key, that decides.
@@ -144,7 +159,7 @@ class SessionBook:
             key = self.key(key_of)
             if key is not None:
                 self._seal(session, key)
-            put_session_key(self._connection, session, self._now)
+            self._with_changed_keys[session.id] = session
         return session
 
     def is_newest_of_device(self, dev_eui: str, at: datetime) -> bool:
@@ -165,7 +180,8 @@ class SessionBook:
         same = session.wrapped_field == mark
         if session.key_source == "manual" or (same and session.sealed_app_s_key is not None):
             return
-        transport_keys = self._transport_keys(connection_id) if wrapped and connection_id is not None else []
+        self.faults.pop(session.id, None)
+        transport_keys = self._transport_keys_for(session, connection_id) if wrapped else []
         if same and wrapped and not transport_keys:
             return
         session.wrapped_field = mark
@@ -177,27 +193,45 @@ class SessionBook:
             session.as_transport_key_id, transport_key = transport_keys[0]
             self._seal(session, unwrap_app_s_key(transport_key, field))
         session.key_source = source
-        put_session_key(self._connection, session, self._now)
+        self._with_changed_keys[session.id] = session
+
+    def _transport_keys_for(self, session: SessionRow, connection_id: int | None) -> list[tuple[int, AesKey]]:
+        if connection_id is None:
+            return []
+        try:
+            return self._transport_keys(connection_id)
+        except KeyringError as exc:
+            self.faults[session.id] = exc
+            return []
 
     def key(self, session: SessionRow) -> AesKey | None:
-        """Give the session's clear AppSKey, or None while it is not known.
-
-        Raises:
-            KeyringError: it was sealed with another key-encryption key.
-        """
-        if session.id in self._opened:
-            return self._opened[session.id]
-        if session.sealed_app_s_key is None:
+        """Give the session's clear AppSKey, or None while it is not known or does not open (`opens` tells)."""
+        key = self._opened.get(session.id)
+        if key is not None or session.sealed_app_s_key is None or not self.opens(session):
+            return key
+        try:
+            key = AesKey(self._keyring.open(session.sealed_app_s_key, app_s_key_purpose(session.id)))
+        except KeyringError as exc:
+            self.faults[session.id] = exc
             return None
-        key = AesKey(self._keyring.open(session.sealed_app_s_key, app_s_key_purpose(session.id)))
         self._opened[session.id] = key
         return key
+
+    def opens(self, session: SessionRow) -> bool:
+        """Say whether every stored key that was tried for the session, its own or what unwraps it, did open."""
+        return session.id not in self.faults
 
     def try_unwrap(self, session: SessionRow, connection_id: int | None) -> AesKey | None:
         """Give the session's key, unwrapping the field that was kept from before the AS transport key was known."""
         key = self.key(session)
         field = session.wrapped_field
-        if key is None and field is not None and not field.startswith(_CLEAR) and session.key_source is not None:
+        if (
+            key is None
+            and self.opens(session)
+            and field is not None
+            and not field.startswith(_CLEAR)
+            and session.key_source is not None
+        ):
             self.learn_key(session, field, session.key_source, connection_id, wrapped=True)
             key = self.key(session)
         return key
@@ -211,7 +245,9 @@ class SessionBook:
     def close(self) -> None:
         """Write the sessions that changed."""
         update_sessions(self._connection, list(self._changed.values()))
+        put_session_keys(self._connection, list(self._with_changed_keys.values()), self._now)
         self._changed.clear()
+        self._with_changed_keys.clear()
 
 
 def _at(sessions: list[SessionRow], at: datetime) -> SessionRow | None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from sqlalchemy import bindparam, func, literal_column, select, update
+from sqlalchemy import func, literal_column, select, update
 
-from receiver.storage.tables import connections, reports, uplinks
+from receiver.storage import pg_arrays
+from receiver.storage.batch_statements import BatchStatement, as_utc, run_with_arrays, select_by
+from receiver.storage.tables import reports, uplinks
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -38,8 +39,7 @@ class NewReport(NamedTuple):
         return f"NewReport({self.kind}, {self.dev_eui}, {len(self.body)} bytes)"
 
 
-@dataclass(frozen=True, slots=True)
-class UnreadReport:
+class UnreadReport(NamedTuple):
     """A stored report that waits to be read, with what its connection says of payloads."""
 
     id: int
@@ -53,8 +53,7 @@ class UnreadReport:
     app_s_keys: str  # wrapped | clear
 
 
-@dataclass(frozen=True, slots=True)
-class ReadingOutcome:
+class ReadingOutcome(NamedTuple):
     """What became of one report: its new state, the note to keep, and the device it is of."""
 
     report_id: int
@@ -63,43 +62,48 @@ class ReadingOutcome:
     dev_eui: str | None
 
 
-# As literals, and not as parameters: only so do both databases see that the partial indexes serve.
-UNREAD: ColumnElement[str] = literal_column("'unread'")
+# A literal, and not a parameter: only so do both databases see that the partial index serves.
 WAITING_FOR_KEY: ColumnElement[str] = literal_column("'waiting_for_key'")
 
+# `unread` is spelled out in these, and no parameter: only so do both databases see that the partial index serves.
 _UNREAD = (
-    select(
-        reports.c.id,
-        reports.c.connection_id,
-        reports.c.tunnel_key_id,
-        reports.c.kind,
-        reports.c.received_at,
-        reports.c.sent_at,
-        reports.c.body,
-        connections.c.payloads,
-        connections.c.app_s_keys,
-    )
-    .select_from(reports.outerjoin(connections, connections.c.id == reports.c.connection_id))
-    .where(reports.c.state == UNREAD)
-    .order_by(reports.c.id)
+    "SELECT reports.id, reports.connection_id, reports.tunnel_key_id, reports.kind, reports.received_at,"
+    " reports.sent_at, reports.body, connections.payloads, connections.app_s_keys"
+    " FROM reports LEFT JOIN connections ON connections.id = reports.connection_id"
+    " WHERE reports.state = 'unread' ORDER BY reports.id LIMIT "
 )
+
+_CLAIM_SQLITE = (
+    "SELECT id, connection_id FROM reports WHERE id IN (SELECT value FROM json_each(?)) AND state = 'unread'"
+)
+_CLAIM_POSTGRESQL = "SELECT id, connection_id FROM reports WHERE id = ANY(%b) AND state = 'unread'"
 
 
 def list_unread_reports(connection: Connection, limit: int) -> list[UnreadReport]:
     """Give up to `limit` unread reports, oldest first."""
     return [
         UnreadReport(
-            id=row.id,
-            connection_id=row.connection_id,
-            tunnel_key_id=row.tunnel_key_id,
-            kind=row.kind,
-            received_at=row.received_at,
-            sent_at=row.sent_at,
-            body=bytes(row.body),
-            payloads=row.payloads or "auto",  # of a removed connection
-            app_s_keys=row.app_s_keys or "wrapped",
+            report_id,
+            connection_id,
+            tunnel_key_id,
+            kind,
+            as_utc(received_at),
+            as_utc(sent_at),
+            bytes(body),
+            payloads or "auto",  # of a removed connection
+            app_s_keys or "wrapped",
         )
-        for row in connection.execute(_UNREAD.limit(limit))
+        for (
+            report_id,
+            connection_id,
+            tunnel_key_id,
+            kind,
+            received_at,
+            sent_at,
+            body,
+            payloads,
+            app_s_keys,
+        ) in connection.exec_driver_sql(f"{_UNREAD}{int(limit)}")
     ]
 
 
@@ -109,10 +113,8 @@ def claim_unread_reports(connection: Connection, report_ids: Sequence[int]) -> d
     Every other reader waits until this transaction ends.
     """
     lock_reading(connection)
-    unread = select(reports.c.id, reports.c.connection_id).where(
-        reports.c.id.in_(report_ids), reports.c.state == UNREAD
-    )
-    return {row.id: row.connection_id for row in connection.execute(unread)}
+    unread = select_by(connection, _CLAIM_SQLITE, _CLAIM_POSTGRESQL, report_ids, pg_arrays.int8s)
+    return {row[0]: row[1] for row in unread}
 
 
 READING_LOCK = 0x52656164696E67
@@ -130,38 +132,29 @@ def lock_reading(connection: Connection) -> None:
         connection.execute(select(func.pg_advisory_xact_lock(READING_LOCK)))
 
 
+_LOCK = "SELECT id FROM reports WHERE id = ANY(%b) ORDER BY id FOR UPDATE"
+
+
 def lock_reports(connection: Connection, report_ids: Iterable[int]) -> None:
-    """Lock reports that are about to be written, by id, as the inbox does: no two writers wait in a circle."""
-    ids = sorted(set(report_ids))
-    connection.execute(select(reports.c.id).where(reports.c.id.in_(ids)).order_by(reports.c.id).with_for_update())
+    """Lock reports that are about to be written, by id, as the inbox does: no two writers wait in a circle.
+
+    SQLite's write transaction has locked them already.
+    """
+    if connection.dialect.name == "postgresql":
+        run_with_arrays(connection, _LOCK, (pg_arrays.int8s(sorted(set(report_ids))),))
 
 
-_SETTLE = (
-    update(reports)
-    .where(reports.c.id == bindparam("report_id"))
-    .values(
-        state=bindparam("new_state"),
-        note=bindparam("new_note"),
-        dev_eui=func.coalesce(bindparam("new_dev_eui"), reports.c.dev_eui),
-    )
+_SETTLE = BatchStatement(
+    "UPDATE reports SET state = ?, note = ?, dev_eui = coalesce(?, dev_eui) WHERE id = ?",
+    "UPDATE reports SET state = new.state, note = new.note, dev_eui = coalesce(new.dev_eui, reports.dev_eui)"
+    " FROM unnest(%b, %b, %b, %b) AS new (state, note, dev_eui, id) WHERE reports.id = new.id",
+    (pg_arrays.texts, pg_arrays.texts, pg_arrays.texts, pg_arrays.int8s),
 )
 
 
 def settle_reports(connection: Connection, outcomes: Sequence[ReadingOutcome]) -> None:
     """Write the states that reading gave its reports."""
-    if outcomes:
-        connection.execute(
-            _SETTLE,
-            [
-                {
-                    "report_id": outcome.report_id,
-                    "new_state": outcome.state,
-                    "new_note": outcome.note,
-                    "new_dev_eui": outcome.dev_eui,
-                }
-                for outcome in outcomes
-            ],
-        )
+    _SETTLE.run(connection, [(each.state, each.note, each.dev_eui, each.report_id) for each in outcomes])
 
 
 def wake_reports_of_device(connection: Connection, dev_eui: str) -> int:
@@ -170,6 +163,28 @@ def wake_reports_of_device(connection: Connection, dev_eui: str) -> int:
         update(reports).where(reports.c.state == WAITING_FOR_KEY, reports.c.dev_eui == dev_eui).values(state="unread")
     )
     return connection.execute(statement).rowcount
+
+
+_WAKE_SQLITE = (
+    "UPDATE reports SET state = 'unread'"
+    " WHERE state = 'waiting_for_key' AND dev_eui IN (SELECT value FROM json_each(?)) RETURNING id"
+)
+_WAKE_POSTGRESQL = (
+    "UPDATE reports SET state = 'unread' WHERE state = 'waiting_for_key' AND dev_eui = ANY(%b) RETURNING id"
+)
+
+
+def wake_reports_of_devices(connection: Connection, dev_euis: Sequence[str]) -> None:
+    """Make the reports of these devices that wait for a key unread again."""
+    select_by(connection, _WAKE_SQLITE, _WAKE_POSTGRESQL, dev_euis, pg_arrays.texts)
+
+
+def wake_reports_with_note(connection: Connection, beginning: str) -> int:
+    """Make reports that wait for a key unread again where their note begins so; give how many."""
+    statement = update(reports).where(
+        reports.c.state == WAITING_FOR_KEY, reports.c.note.startswith(beginning, autoescape=True)
+    )
+    return connection.execute(statement.values(state="unread")).rowcount
 
 
 def wake_reports_of_sessions(

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from sqlalchemy import bindparam, case, func, select, update
+from sqlalchemy import bindparam, select
 
+from receiver.storage.batch_statements import insert_statement, time_writer
 from receiver.storage.engine import dialect_insert
 from receiver.storage.tables import devices, tunnel_key_uses, tunnel_keys
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from datetime import datetime
 
-    from sqlalchemy import ColumnElement, Connection
+    from sqlalchemy import Connection
 
 
 @dataclass(slots=True)
@@ -36,48 +37,51 @@ class DeviceSighting:
 
 
 _STATUS = ("battery_level", "margin_db", "status_at")
-_KEPT = ("connection_id", "customer_id", "model", "model_version", "last_f_cnt_up", *_STATUS)
+_NEWEST_TOLD = ("connection_id", "customer_id", "model", "model_version", "last_f_cnt_up")
+
+_SET = {
+    **{name: f"coalesce(excluded.{name}, devices.{name})" for name in _NEWEST_TOLD},
+    **{
+        name: f"CASE WHEN excluded.status_at < devices.status_at THEN devices.{name}"
+        f" ELSE coalesce(excluded.{name}, devices.{name}) END"
+        for name in _STATUS
+    },
+    "last_seen_at": "CASE WHEN excluded.last_seen_at < devices.last_seen_at THEN devices.last_seen_at"
+    " ELSE excluded.last_seen_at END",
+    "name": "CASE WHEN devices.name_by_hand THEN devices.name ELSE coalesce(excluded.name, devices.name) END",
+}
+
+_RECORD = insert_statement(
+    devices,
+    ("dev_eui", "name", "name_by_hand", "first_seen_at", "last_seen_at", *_NEWEST_TOLD, *_STATUS),
+    f"ON CONFLICT (dev_eui) DO UPDATE SET {', '.join(f'{name} = {value}' for name, value in _SET.items())}",
+)
 
 
 def record_sightings(connection: Connection, sightings: Sequence[DeviceSighting]) -> None:
     """Insert or update the devices seen. A name given by hand stays, and so does a newer status."""
-    if not sightings:
-        return
-    statement = dialect_insert(devices, connection).values(
-        dev_eui=bindparam("eui"),
-        name=bindparam("seen_name"),
-        name_by_hand=False,
-        first_seen_at=bindparam("first_at"),
-        last_seen_at=bindparam("last_at"),
-        **{column: bindparam(f"seen_{column}") for column in _KEPT},
+    time = time_writer(connection)
+    _RECORD.run(
+        connection,
+        [
+            (
+                seen.dev_eui,
+                seen.name or None,
+                False,
+                time(seen.first_at),
+                time(seen.last_at),
+                seen.connection_id,
+                seen.customer_id,
+                seen.model,
+                seen.model_version,
+                seen.last_f_cnt_up,
+                seen.battery_level,
+                seen.margin_db,
+                None if seen.status_at is None else time(seen.status_at),
+            )
+            for seen in sorted(sightings, key=lambda seen: seen.dev_eui)
+        ],
     )
-    new = statement.excluded
-    rows: list[dict[str, Any]] = [
-        {
-            "eui": seen.dev_eui,
-            "seen_name": seen.name,
-            "first_at": seen.first_at,
-            "last_at": seen.last_at,
-            **{f"seen_{column}": getattr(seen, column) for column in _KEPT},
-        }
-        for seen in sorted(sightings, key=lambda seen: seen.dev_eui)
-    ]
-    is_older = new.status_at < devices.c.status_at
-    values: dict[str, ColumnElement[Any]] = {column: func.coalesce(new[column], devices.c[column]) for column in _KEPT}
-    for column in _STATUS:
-        values[column] = case((is_older, devices.c[column]), else_=values[column])
-    values["last_seen_at"] = case(
-        (new.last_seen_at < devices.c.last_seen_at, devices.c.last_seen_at), else_=new.last_seen_at
-    )
-    connection.execute(statement.on_conflict_do_update(index_elements=["dev_eui"], set_=values), rows)
-    named = [{"eui": row["eui"], "seen_name": row["seen_name"]} for row in rows if row["seen_name"]]
-    if named:
-        connection.execute(
-            update(devices)
-            .where(devices.c.dev_eui == bindparam("eui"), devices.c.name_by_hand.is_(False))
-            .values(name=bindparam("seen_name")),
-            named,
-        )
 
 
 def record_key_uses(connection: Connection, uses: Iterable[tuple[int, int, datetime]]) -> None:

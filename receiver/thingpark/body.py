@@ -23,7 +23,8 @@ from receiver.errors import PushRejected, Reason
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-Value: TypeAlias = "str | bool | dict[str, Value] | list[Value] | None"
+Value: TypeAlias = "str | bool | int | float | dict[str, Value] | list[Value] | None"
+"""Numbers stand as their text here; as numbers only in what `typed_body` gives."""
 
 ContentType = Literal["json", "xml"]
 
@@ -38,7 +39,7 @@ MAX_XML_ELEMENTS = 4096
 MAX_JSON_VALUES = 16_384
 """The same for JSON, counted by what stands before a value, so that it may also stand in texts."""
 
-_KIND = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}\Z")
+KIND = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}\Z")
 _UTF8_BOM = b"\xef\xbb\xbf"
 _XML_ENCODINGS = frozenset({None, "utf-8", "us-ascii", "ascii", "iso-8859-1", "iso-8859-15", "windows-1252"})
 
@@ -140,7 +141,7 @@ def build_body(kind: str, content_type: ContentType, members: Mapping[str, Value
     Raises:
         PushRejected: `MALFORMED_BODY`: it is not the name of a report.
     """
-    if not _KIND.match(kind):
+    if not KIND.match(kind):
         _malformed(f"{kind[:40]!r} is not the name of a report.")
     return Body(kind, content_type, members)
 

@@ -1,7 +1,8 @@
 """Reads named values out of a report's members, one tolerant conversion for each kind of value.
 
 A value that is not of its kind becomes None, and its name is noted: reading a report never fails for one
-odd field. Numbers may be numbers or strings, whatever the content type says.
+odd field. Numbers may be numbers or strings, whatever the content type says; a number comes as it was spelled
+(from `body.parse_body`) or as a number (from `typed_body.parse_typed_body`), and is read alike.
 Source: ThingPark LRC–AS tunnel interface, reports; untyped JSON of 2019 mixed both.
 """
 
@@ -29,8 +30,15 @@ MAX_TEXT = 256
 _EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)  # older than any LoRaWAN frame: a clock that was not set
 _LATEST = datetime(2200, 1, 1, tzinfo=UTC)  # what is later would stand above all true times for ever
 
+_MAX_SPELLED = 10**64
+"""A whole number from here on is spelled in more digits than `body.MAX_NUMBER_DIGITS`."""
+
 _EPOCH_MS = re.compile(r"\d{12,14}\Z", re.ASCII)
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?\Z", re.ASCII)
+
+
+class SpellingNeededError(Exception):
+    """A value can only be read as it was spelled, and the body was read as numbers. It never leaves `thingpark`."""
 
 
 @dataclass(slots=True)
@@ -60,17 +68,24 @@ class Fields:
         return self._members.get(name)
 
     def text(self, name: str) -> str | None:
-        """Give a text, cut to `MAX_TEXT` characters."""
+        """Give a text, cut to `MAX_TEXT` characters. A number is the text that it was spelled as."""
         value = self._members.get(name)
-        if value is None or value == "":
+        if type(value) is str:
+            return value[:MAX_TEXT] or None
+        if value is None:
             return None
-        if isinstance(value, str):
-            return value[:MAX_TEXT]
+        if type(value) is int:
+            return str(value)[:MAX_TEXT]  # which has one spelling in JSON
+        if type(value) is float:
+            raise SpellingNeededError
         self.notes.fields.append(name)
         return None
 
     def integer(self, name: str, minimum: int, maximum: int) -> int | None:
         """Give a whole number in a range; `7.0` counts as 7: typed JSON prints some whole numbers as floats."""
+        value = self._members.get(name)
+        if type(value) is int and minimum <= value <= maximum:
+            return value
         number = self.number(name)
         if number is None:
             return None
@@ -82,12 +97,18 @@ class Fields:
     def number(self, name: str) -> float | None:
         """Give a finite number."""
         value = self._members.get(name)
+        if type(value) is float:
+            return value
         if value is None or value == "":
             return None
         if isinstance(value, str) and len(value) <= 64 and _NUMBER.match(value):
             number = float(value)
             if math.isfinite(number):
                 return number
+        elif type(value) is int:
+            if not -_MAX_SPELLED < value < _MAX_SPELLED:
+                raise SpellingNeededError
+            return float(value)
         self.notes.fields.append(name)
         return None
 
@@ -96,7 +117,7 @@ class Fields:
         value = self._members.get(name)
         if value is None or value == "":
             return None
-        if isinstance(value, (str, bool)):
+        if isinstance(value, (str, int)):
             if value in {"1", "true", True}:
                 return True
             if value in {"0", "false", False}:
