@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import tomllib
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -70,6 +71,7 @@ def _lower(value: object) -> object:
 
 
 _Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+_Days = Annotated[int, Field(gt=0, le=36_500)]
 _UserPath = Annotated[Path, AfterValidator(Path.expanduser)]  # no shell sees a ~ that stands in a file
 
 
@@ -97,6 +99,9 @@ class Settings(BaseSettings):
     )
     body_max_bytes: PositiveInt = Field(262_144, description="A larger push is answered 413.")
     body_timeout_s: _Seconds = Field(10, description="How long a push may take to arrive.")
+    max_connections: PositiveInt = Field(
+        4096, description="Connections that one server process holds; one more is answered 503."
+    )
     rejections_max_rows: PositiveInt = Field(10_000, description="Rejections kept for each connection.")
     rejections_max_bytes: PositiveInt = Field(
         64 * 1024 * 1024, description="Bytes of rejections kept for each connection."
@@ -104,8 +109,19 @@ class Settings(BaseSettings):
     unknown_rejections_max_rows: PositiveInt = Field(
         1_000, description="Rejections kept for all unknown connections together."
     )
+    spool_max_bytes: PositiveInt = Field(
+        1024 * 1024 * 1024, description="The most that the spool holds while the database is away."
+    )
+    spool_max_age_s: _Seconds = Field(
+        7 * 86_400, description="A spool whose oldest report is older takes no more: nobody has noticed."
+    )
     reading_batch_rows: PositiveInt = Field(200, description="Reports read in one transaction.")
-    reading_idle_s: _Seconds = Field(0.25, description="How often the worker looks when there was nothing.")
+    reading_idle_s: _Seconds = Field(0.05, description="How often the worker looks when there was nothing.")
+    reports_keep_days: _Days | None = Field(None, description="Reports that are older are deleted; unset: never.")
+    uplinks_keep_days: _Days | None = Field(None, description="The same for uplinks, with their receptions.")
+    locations_keep_days: _Days | None = Field(None, description="The same for positions.")
+    notifications_keep_days: _Days | None = Field(None, description="The same for notifications.")
+    rejections_keep_days: _Days | None = Field(None, description="The same for rejections, beside their bounds.")
     log_level: Annotated[Literal["debug", "info", "warning", "error", "critical"], BeforeValidator(_lower)] = Field(
         "info", description="debug, info, warning, error or critical."
     )
@@ -129,6 +145,28 @@ class Settings(BaseSettings):
     def resolved_database_url(self) -> str:
         """The URL for SQLAlchemy: the one that was set, else the SQLite file in the data directory."""
         return self.database_url or f"sqlite:///{self.data_dir / 'receiver.db'}"
+
+    @property
+    def spool_path(self) -> Path:
+        """The file that takes pushes while the database is away."""
+        return self.data_dir / "spool.db"
+
+    @property
+    def connections_cache_path(self) -> Path:
+        """The file that connections are known by while the database is away."""
+        return self.data_dir / "connections.cache"
+
+    @property
+    def keep_ages(self) -> dict[str, timedelta]:
+        """How long rows are kept, by table; a table that is kept for ever is not in it."""
+        days = {
+            "reports": self.reports_keep_days,
+            "uplinks": self.uplinks_keep_days,
+            "locations": self.locations_keep_days,
+            "notifications": self.notifications_keep_days,
+            "rejections": self.rejections_keep_days,
+        }
+        return {noun: timedelta(days=number) for noun, number in days.items() if number is not None}
 
     def open_keyring(self) -> Keyring:
         """Give the keyring of `kek`, else of `kek_file`, else of the data directory's key, made on first use.

@@ -1,25 +1,44 @@
-"""The loop that reads reports. It stops between two batches, and starts again where it stopped."""
+"""The loop that reads reports and prunes what is old. It stops between two steps, and starts again where it stopped.
+
+*Reading never starves pushing.* SQLite has one write lock, and who waits for it asks again and again with growing
+pauses; a reader that takes it anew at once is met with it each time. So after each step on SQLite the worker leaves
+the lock alone for as long as one who waits may sleep.
+"""
 
 from __future__ import annotations
 
+import time
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from receiver.errors import StorageUnavailableError
 from receiver.logs import get_logger
-from receiver.services.reading import read_batch
+from receiver.services.reading import read_again_what_did_not_open, read_batch
+from receiver.services.retention import prune
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator, Mapping
     from datetime import datetime
 
     from sqlalchemy import Engine
 
     from receiver.config import Settings
     from receiver.keyring import Keyring
+    from receiver.services.retention import PruneStep
 
 MOST_BETWEEN_TRIES_S = 10.0
 """The longest pause between two tries while the database is away."""
+
+PRUNE_EVERY = timedelta(hours=1)
+"""From the end of one walk through what is old to the next: ages are in days."""
+
+PAUSE_SHARE = 0.5
+PAUSE_LEAST_S = 0.015
+PAUSE_MOST_S = 0.25
+"""Of the time that a step took. Who waits for SQLite's lock sleeps 1, 2, 5, 10, 15, 20, 25, 25, 25, 50, 50, then always
+100 ms (sqlite3.c, `sqliteDefaultBusyCallback`): within half the time waited so far, and 15 ms at the beginning, it asks
+again."""
 
 _log = get_logger(__name__)
 
@@ -31,20 +50,73 @@ def run_worker(
     clock: Callable[[], datetime],
     stop: threading.Event,
 ) -> None:
-    """Read until `stop` is set. While the database is away, try again with growing pauses.
+    """Read until `stop` is set, and prune between two batches. While the database is away, pauses grow.
 
-    Raises:
-        KeyringError: a stored secret does not open with this key-encryption key; nothing can be read then.
+    What an earlier run could not read because a stored key did not open is read again once: this run may have been
+    given the right key-encryption key.
     """
+    pruning = Pruning(engine, settings.keep_ages)
     pause_s = settings.reading_idle_s
+    looked_back = False
     while not stop.is_set():
+        began = time.monotonic()
         try:
+            if not looked_back:
+                woken = read_again_what_did_not_open(engine)
+                looked_back = True
+                if woken:
+                    _log.info("reports_read_again", count=woken)
             count = read_batch(engine, keyring, clock(), settings.reading_batch_rows)
+            pruned = pruning.step(clock())
         except StorageUnavailableError as exc:
             pause_s = min(pause_s * 2, MOST_BETWEEN_TRIES_S)
             _log.warning("worker_waits_for_database", error=str(exc), pause_s=pause_s)
             stop.wait(pause_s)
             continue
         pause_s = settings.reading_idle_s
-        if count < settings.reading_batch_rows:
+        if count < settings.reading_batch_rows and not pruned:
             stop.wait(pause_s)
+        else:
+            stop.wait(pause_after(engine, time.monotonic() - began))
+
+
+def pause_after(engine: Engine, step_s: float) -> float:
+    """Give for how long to leave the database to others after a step of `step_s`; 0 where there is no single lock."""
+    if engine.dialect.name != "sqlite":
+        return 0.0
+    return min(max(step_s * PAUSE_SHARE, PAUSE_LEAST_S), PAUSE_MOST_S)
+
+
+class Pruning:
+    """Walks through what is old, a step each time it is asked, again and again."""
+
+    def __init__(self, engine: Engine, ages: Mapping[str, timedelta]) -> None:
+        self._engine = engine
+        self._ages = ages
+        self._walk: Iterator[PruneStep] | None = None
+        self._next_at: datetime | None = None
+        self._deleted: dict[str, int] = {}
+
+    def step(self, now: datetime) -> bool:
+        """Do one step if a walk is due; say whether there may be more to do at once.
+
+        Raises:
+            StorageUnavailableError: the database is away; the walk begins anew with the next step.
+        """
+        if not self._ages or (self._walk is None and self._next_at is not None and now < self._next_at):
+            return False
+        if self._walk is None:
+            self._walk, self._deleted = prune(self._engine, now, self._ages), {}
+        try:
+            done = next(self._walk, None)
+        except StorageUnavailableError:
+            self._walk = None
+            raise
+        if done is None:
+            self._walk, self._next_at = None, now + PRUNE_EVERY
+            if self._deleted:
+                _log.info("pruned", **self._deleted)
+            return False
+        if done.rows:
+            self._deleted[done.noun] = self._deleted.get(done.noun, 0) + done.rows
+        return True

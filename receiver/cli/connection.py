@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from receiver.cli.secret_io import read_secret
+from receiver.cli.silence import silent_connections
 from receiver.cli.store import JsonOption, as_json, counted, open_store, print_record, print_rows, utc_now
 
 if TYPE_CHECKING:
@@ -206,6 +207,9 @@ def retire_key(
         typer.echo(as_json({"name": name, "key_id": key_id, "retired": True}))
     else:
         typer.echo(f"{key_id} of {name} is retired; running receivers refuse it within a second.")
+
+
+app.command("silent")(silent_connections)
 
 
 def _given_or_new_key(tunnel_key: str | None, new_tunnel_key: bool) -> str | None:

@@ -1,15 +1,18 @@
-"""`receiver db`: brings the database to the newest schema, or says where it stands."""
+"""`receiver db`: brings the database to the newest schema, says where it stands, and deletes what is old."""
 
 from __future__ import annotations
 
+import time
+from collections import Counter
 from dataclasses import asdict
+from typing import Annotated
 
 import typer
 
-from receiver.cli.store import JsonOption, print_record, utc_now
-from receiver.errors import SchemaError
+from receiver.cli.store import JsonOption, counted, open_store, print_record, utc_now
+from receiver.errors import SchemaError, SettingsError
 
-app = typer.Typer(no_args_is_help=True, help="Upgrade the database, or check its schema.")
+app = typer.Typer(no_args_is_help=True, help="Upgrade the database, check its schema, delete what is old.")
 
 
 @app.command()
@@ -50,3 +53,37 @@ def check(json: JsonOption = False) -> None:
         typer.echo(f"The database has schema {status.current}, the newest.")
     if problem is not None:
         raise SchemaError(problem)
+
+
+@app.command("prune")
+def prune_(
+    *,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Count what would be deleted, and delete nothing.")
+    ] = False,
+    json: JsonOption = False,
+) -> None:
+    """Delete now what is older than RECEIVER_REPORTS_KEEP_DAYS and its like say. The worker does this by itself."""
+    from receiver.services.retention import prune
+    from receiver.worker import pause_after
+
+    with open_store() as store:
+        ages = store.settings.keep_ages
+        if not ages:
+            raise SettingsError(
+                "Nothing has an age, so everything is kept: set RECEIVER_REPORTS_KEEP_DAYS, RECEIVER_UPLINKS_KEEP_DAYS,"
+                " RECEIVER_LOCATIONS_KEEP_DAYS, RECEIVER_NOTIFICATIONS_KEEP_DAYS or RECEIVER_REJECTIONS_KEEP_DAYS."
+            )
+        rows = Counter(dict.fromkeys(ages, 0))
+        began = time.monotonic()
+        for step in prune(store.engine, utc_now(), ages, dry_run=dry_run):
+            rows[step.noun] += step.rows
+            if not dry_run:
+                time.sleep(pause_after(store.engine, time.monotonic() - began))
+            began = time.monotonic()
+    if json:
+        print_record({"dry_run": dry_run, **rows}, json)
+        return
+    for noun, number in rows.items():
+        deleted = "would be deleted" if dry_run else "deleted"
+        typer.echo(f"{counted(number, noun.removesuffix('s'))} older than {counted(ages[noun].days, 'day')} {deleted}.")

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from receiver.cli.secret_io import read_secret
+from receiver.cli.silence import silent_devices
 from receiver.cli.store import JsonOption, as_json, counted, open_store, print_record, print_rows, utc_now
 
 app = typer.Typer(no_args_is_help=True, help="Devices: list them, name them, give an ABP device its AppSKey.")
@@ -100,6 +101,9 @@ def set_(
                 f"{dev_eui} is named {name.strip()}." if name.strip() else f"{dev_eui} has the network's name."
             )
     typer.echo(as_json(result) if json else "\n".join(messages))
+
+
+app.command("silent")(silent_devices)
 
 
 def battery_text(level: int | None) -> str | None:

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from receiver import __version__
-from receiver.cli import as_key, connection, db, demo, device, serve, simulate, uplinks
+from receiver.cli import api_key, as_key, connection, db, demo, device, doctor, rejections, serve, simulate, uplinks
 from receiver.errors import ReceiverError
 
 app = typer.Typer(
@@ -43,10 +43,13 @@ def _global_options(
 app.command()(serve.serve)
 app.command()(serve.worker)
 app.command()(demo.demo)
+app.command()(doctor.doctor)
 app.add_typer(connection.app, name="connection")
 app.add_typer(as_key.app, name="as-key")
 app.add_typer(device.app, name="device")
 app.add_typer(uplinks.app, name="uplinks")
+app.add_typer(rejections.app, name="rejections")
+app.add_typer(api_key.app, name="api-key")
 app.add_typer(db.app, name="db")
 app.add_typer(simulate.app, name="simulate")
 

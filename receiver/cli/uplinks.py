@@ -1,4 +1,4 @@
-"""`receiver uplinks`: the newest uplinks, or each as it comes."""
+"""`receiver uplinks`: the newest uplinks, one with all its deliveries, or each as it comes."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from receiver.cli.store import JsonOption, as_json, as_text, open_store, print_rows
+from receiver.cli.store import JsonOption, as_json, as_text, open_store, print_record, print_rows, utc_now
+from receiver.cli.time_option import parse_optional_moment
 
 if TYPE_CHECKING:
     from receiver.storage.uplink_queries import UplinkView
 
-app = typer.Typer(no_args_is_help=True, help="Uplinks: list the newest, or follow them as they come.")
+app = typer.Typer(no_args_is_help=True, help="Uplinks: list the newest, show one, or follow them as they come.")
 
 DeviceOption = Annotated[str | None, typer.Option("--device", metavar="EUI", help="Only of this device.")]
 
@@ -31,6 +32,9 @@ _COLUMNS = (
     "rssi_dbm",
     "spreading_factor",
 )
+_GAP_COLUMNS = ("dev_eui", "device", "after_f_cnt_up", "before_f_cnt_up", "missing", "from_at", "until_at")
+_RECEPTION_COLUMNS = ("lrr_id", "chain", "rssi_dbm", "snr_db", "esp_dbm")
+_DELIVERY_COLUMNS = ("first_received_at", "last_received_at", "times", "connection", "key_id")
 
 
 @app.command("list")
@@ -55,6 +59,30 @@ def list_(
         with read(store.engine) as tx:
             rows = list_uplinks(tx, limit=limit, dev_eui=dev_eui, connection_name=connection, before_id=before)
     print_rows((asdict(row) for row in rows), _COLUMNS, json)
+
+
+@app.command()
+def show(
+    uplink_id: Annotated[int, typer.Argument(metavar="ID", help="The id that `list` shows.", show_default=False)],
+    *,
+    json: JsonOption = False,
+) -> None:
+    """Show one uplink with the gateways that heard it, and with all deliveries that brought it."""
+    from receiver.storage.engine import read
+    from receiver.storage.uplink_details import get_uplink
+
+    with open_store() as store, read(store.engine) as tx:
+        uplink = get_uplink(tx, uplink_id)
+    heard_by = [asdict(reception) for reception in uplink.receptions]
+    delivered = [asdict(delivery) for delivery in uplink.deliveries]
+    if json:
+        typer.echo(as_json({**uplink.columns, "receptions": heard_by, "deliveries": delivered}))
+        return
+    print_record(uplink.columns, json=False)
+    typer.echo("\nReceptions, best first:")
+    print_rows(heard_by, _RECEPTION_COLUMNS, json=False)
+    typer.echo("\nDeliveries, oldest first; `times` counts a retry of the same delivery:")
+    print_rows(delivered, _DELIVERY_COLUMNS, json=False)
 
 
 @app.command()
@@ -85,6 +113,27 @@ def tail(
                 cursor = uplink.id
             if len(newer) < _PAGE:
                 time.sleep(TAIL_S)
+
+
+@app.command()
+def gaps(
+    *,
+    device: DeviceOption = None,
+    since: Annotated[
+        str | None, typer.Option(metavar="T", help="Only holes that ended since: a time in ISO 8601, or 24h, 7d.")
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="How many, newest first.")] = 100,
+    json: JsonOption = False,
+) -> None:
+    """List the holes in frame counters: uplinks that a device sent and nobody heard."""
+    from receiver.storage.engine import read
+    from receiver.storage.gaps import list_gaps
+
+    dev_eui = _dev_eui(device)
+    start = parse_optional_moment(since, utc_now())
+    with open_store() as store, read(store.engine) as tx:
+        found = list_gaps(tx, limit=limit, dev_eui=dev_eui, since=start)
+    print_rows((asdict(gap) for gap in found), _GAP_COLUMNS, json)
 
 
 def show_uplink(uplink: UplinkView, *, json: bool) -> None:

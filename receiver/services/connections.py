@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from receiver.errors import ConflictError, IdentifierError, SettingsError
 from receiver.lorawan.identifiers import shorten
+from receiver.services.connection_cache import read_snapshot
 from receiver.services.tunnel_keys import (
     LiveTunnelKey,
     add_tunnel_key,
@@ -24,7 +25,7 @@ from receiver.services.tunnel_keys import (
     seal_tunnel_key,
 )
 from receiver.storage import connections as stored
-from receiver.storage.engine import get_revision, read, write
+from receiver.storage.engine import read, write
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
 
     from receiver.keyring import Keyring
+    from receiver.services.connection_cache import ConnectionSnapshot
     from receiver.storage.connections import Connection
 
 __all__ = [
@@ -46,6 +48,7 @@ __all__ = [
     "list_tunnel_keys",
     "load_live_connections",
     "new_tunnel_key",
+    "open_snapshot",
     "remove_connection",
     "retire_tunnel_key",
 ]
@@ -186,14 +189,20 @@ def load_live_connections(engine: sa.Engine, keyring: Keyring) -> tuple[int, Map
     Raises:
         KeyringError: a key does not open with the key-encryption key of this process.
     """
-    with read(engine) as tx:
-        revision = get_revision(tx, stored.REVISION)
-        connections = stored.list_connections(tx)
-        keys: dict[int, list[LiveTunnelKey]] = {connection.id: [] for connection in connections}
-        for key in stored.list_live_tunnel_keys(tx):
-            text = open_tunnel_key(keyring, key)
-            keys[key.connection_id].append(LiveTunnelKey(key.id, key.key_id, text))
-    live = {
+    snapshot = read_snapshot(engine)
+    return snapshot.revision, open_snapshot(snapshot, keyring)
+
+
+def open_snapshot(snapshot: ConnectionSnapshot, keyring: Keyring) -> Mapping[str, LiveConnection]:
+    """Give the connections of a snapshot by name with their live keys opened.
+
+    Raises:
+        KeyringError: a key does not open with the key-encryption key of this process.
+    """
+    keys: dict[int, list[LiveTunnelKey]] = {connection.id: [] for connection in snapshot.connections}
+    for key in snapshot.tunnel_keys:
+        keys[key.connection_id].append(LiveTunnelKey(key.id, key.key_id, open_tunnel_key(keyring, key)))
+    return {
         connection.name: LiveConnection(
             id=connection.id,
             name=connection.name,
@@ -204,9 +213,8 @@ def load_live_connections(engine: sa.Engine, keyring: Keyring) -> tuple[int, Map
             app_s_keys=connection.app_s_keys,
             tunnel_keys=tuple(keys[connection.id]),
         )
-        for connection in connections
+        for connection in snapshot.connections
     }
-    return revision, live
 
 
 def _check_name(name: str) -> None:

@@ -29,6 +29,10 @@ BUSY_TIMEOUT_S = 10  # far longer than any commit of ours, shorter than the netw
 CONNECT_TIMEOUT_S = 10
 POOL_TIMEOUT_S = 10
 
+_TCP = {"tcp_user_timeout": 10_000, "keepalives_idle": 10, "keepalives_interval": 3, "keepalives_count": 3}
+"""Without these a statement on a connection that was cut waits for the kernel to give up: a quarter of an hour on
+Linux, two hours if nothing was under way. The first is in ms. They do not act on Unix sockets, which cannot be cut."""
+
 _READ_ONLY_SQL_TRANSACTION = "25006"  # a PostgreSQL standby answers so after a failover; PostgreSQL appendix A
 _SNAPSHOT = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
 
@@ -88,7 +92,12 @@ def driver_cursor(engine: Engine) -> Iterator[Any]:
     """
     driver = engine.dialect.loaded_dbapi
     with _translated():
-        connection = engine.raw_connection()
+        try:
+            connection = engine.raw_connection()
+        except driver.Error as error:  # the pool gives the driver's own, unlike `engine.connect()`
+            raise exc.DBAPIError.instance(
+                "", None, error, driver.Error, hide_parameters=True, dialect=engine.dialect
+            ) from error
         is_postgresql = engine.dialect.name == "postgresql"
         try:
             if is_postgresql:  # SQLite's connections commit by themselves unless told to begin
@@ -109,6 +118,25 @@ def driver_cursor(engine: Engine) -> Iterator[Any]:
             ) from error
         finally:
             connection.close()
+
+
+@contextmanager
+def cursor_within(connection: Connection) -> Iterator[Any]:
+    """Give a cursor of the database's driver within the transaction of `connection`.
+
+    Raises:
+        DBAPIError: a fault of the driver, as SQLAlchemy would have raised it, without the parameters.
+    """
+    driver = connection.dialect.loaded_dbapi
+    cursor = connection.connection.cursor()
+    try:
+        yield cursor
+    except driver.Error as error:
+        raise exc.DBAPIError.instance(
+            "", None, error, driver.Error, hide_parameters=True, dialect=connection.dialect
+        ) from error
+    finally:
+        cursor.close()
 
 
 @contextmanager
@@ -213,16 +241,25 @@ def _open_postgresql(url: URL) -> Engine:
     options = f"{url.query.get('options', '')} -c timezone=UTC".strip()
     url = url.set(drivername="postgresql+psycopg").difference_update_query(["options"])
     connect_args: dict[str, Any] = {"options": options}
-    if "connect_timeout" not in url.query:
-        connect_args["connect_timeout"] = CONNECT_TIMEOUT_S
+    ours = {"connect_timeout": CONNECT_TIMEOUT_S, **_TCP}
+    connect_args |= {name: value for name, value in ours.items() if name not in url.query}
     return create_engine(
         url, connect_args=connect_args, pool_pre_ping=True, pool_timeout=POOL_TIMEOUT_S, hide_parameters=True
     )
 
 
 def _make_sqlite_file(_dialect: Dialect, _record: Any, args: list[Any], _parameters: dict[str, Any]) -> None:  # noqa: ANN401 - SQLAlchemy's signature
-    """Make the file whole or not at all, so that nobody ever sees it outside WAL mode or open to all."""
-    path = Path(args[0])
+    make_sqlite_file(Path(args[0]))
+
+
+def make_sqlite_file(path: Path) -> None:
+    """Make an empty SQLite file in WAL mode, readable by its owner only, unless there is one.
+
+    It is made whole or not at all, so that nobody ever sees it outside WAL mode or open to all.
+
+    Raises:
+        StorageUnavailableError: it cannot be made.
+    """
     if path.exists():
         return
     draft = path.with_name(f"{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
@@ -233,6 +270,7 @@ def _make_sqlite_file(_dialect: Dialect, _record: Any, args: list[Any], _paramet
             with closing(sqlite3.connect(draft)) as connection:
                 connection.execute("PRAGMA journal_mode=WAL")
             os.link(draft, path)
+            _sync_directory(path.parent)
         except FileExistsError:  # another process was first
             pass
         finally:
@@ -240,6 +278,15 @@ def _make_sqlite_file(_dialect: Dialect, _record: Any, args: list[Any], _paramet
     except (OSError, sqlite3.Error) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise StorageUnavailableError(f"The database {path} cannot be made: {reason}.") from error
+
+
+def _sync_directory(path: Path) -> None:
+    """Bring a new name to the disk: what is acknowledged must not be in a file that a power cut unmakes."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _prepare_sqlite_connection(connection: sqlite3.Connection, _record: object) -> None:

@@ -1,142 +1,290 @@
-"""The way into the database for pushes: one writer per process, one transaction for all that wait.
+"""The way to the disk for pushes: a writer's thread, one transaction for all that wait, and a spool behind it.
 
-*Acknowledged means committed.* `put` returns after the commit that holds the report. Batches size
-themselves: while one transaction is on its way to the disk, the next pushes gather; nothing lingers.
-A batch that the database refuses for one row's sake is tried row by row, so that the row harms nobody else.
+*Acknowledged means committed.* `put` returns after the commit that holds the report. Batches size themselves: while one
+transaction is on its way to the disk, the next pushes gather; nothing lingers.
+
+A batch that the database does not take, or has not answered for `STALL_S`, is committed to the spool instead, by a
+thread that never touches the database, and so is all that comes until the spool is drained: order of arrival stays.
+The waiters of a batch are answered once, by whoever claims it first.
 """
 
 from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections import deque
-from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, TypeAlias, TypeVar
-
-from sqlalchemy.exc import SQLAlchemyError
+from typing import TYPE_CHECKING, Any
 
 from receiver.errors import StorageUnavailableError
 from receiver.logs import get_logger
-from receiver.storage.engine import driver_cursor, write
-from receiver.storage.inbox_rows import Outcome, batch_size, insert_new_reports, note_deliveries
-from receiver.storage.rejections import (
-    PRUNE_EVERY,
-    NewRejection,
-    RejectionLimits,
-    insert_rejections,
-    prune_rejections,
-)
-from receiver.storage.reports import NewReport
+from receiver.storage.inbox_batch import Answer, Batch, Done, Refusals, is_away, join_unless_stuck, settle
+from receiver.storage.inbox_room import Room, take_reports
+from receiver.storage.inbox_rows import Outcome, batch_size
+from receiver.storage.inbox_writer import InboxWriter, append_to_spool
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Sequence
 
-    from sqlalchemy import Connection, Engine
+    from sqlalchemy import Engine
 
-MAX_WAITING_REPORTS = 4096
-"""Bodies of up to 256 KiB wait in memory; beyond this a push is told at once that we cannot take it."""
+    from receiver.storage.rejections import NewRejection, RejectionLimits
+    from receiver.storage.reports import NewReport
+    from receiver.storage.spool import Spool
 
-MAX_WAITING_REJECTIONS = 512
-"""Refused pushes come from anybody; beyond this they are counted and no longer kept."""
+STALL_S = 3.0
+"""A commit that takes longer is no longer waited for: the network gives up on a push after some ten seconds, and the
+spool needs its time as well."""
 
-DEADLOCK_TRIES = 3
-"""PostgreSQL ends one of two transactions that wait for each other; that one only has to come again."""
+WATCH_SHARE = 0.08
+"""How often the age of what is under way is looked at, as a share of STALL_S: four times a second."""
 
-_DEADLOCK_DETECTED = "40P01"  # PostgreSQL appendix A, error codes
+SPOOL_BATCH = 512
+"""The most reports in one commit to the spool, as in one to the database."""
 
-_NEVER_LOOKED = (PRUNE_EVERY, 0)
-"""What stands there from an earlier run is not known: the first rejection of a connection brings a look."""
-
-Answer: TypeAlias = "Outcome | StorageUnavailableError"
-Done: TypeAlias = "Callable[[Answer], None]"
-
-Item = TypeVar("Item", NewReport, NewRejection)
+HOLD_S = 1.0
+"""How long pushes are kept in memory at most, so that the last ones can be drained and the spool be left."""
 
 _log = get_logger(__name__)
 
 
-@dataclass(slots=True)
-class _Waiting:
-    item: NewReport | NewRejection
-    done: Done
-
-
 class Inbox:
-    """Takes reports and rejections from one event loop and commits them from one thread.
+    """Takes reports and rejections from one event loop and commits them from threads of its own.
 
-    Use it as `inbox.start()` … `await inbox.put(report)` … `await inbox.stop()`, all on the same loop.
+    Use it as `inbox.start()` … `await inbox.put(report)` … `await inbox.stop()`, all on the same loop. Without a spool
+    what the database does not take is refused. The counters grow while the process lives.
     """
 
-    def __init__(self, engine: Engine, rejection_limits: RejectionLimits) -> None:
-        self._engine = engine
-        self._limits = rejection_limits
-        self._waiting: deque[_Waiting] = deque()
-        self._waiting_rejections = 0
-        self._wake = threading.Event()
-        self._stopping = False
+    def __init__(
+        self,
+        engine: Engine,
+        rejection_limits: RejectionLimits,
+        spool: Spool | None = None,
+        *,
+        database_is_away: bool = False,
+        stall_s: float = STALL_S,
+    ) -> None:
+        """With `database_is_away` it begins with the spool."""
+        self._writer = InboxWriter(engine, rejection_limits)
+        self._spool = spool
+        self._stall_s = stall_s
+        self._reports: deque[tuple[NewReport, Done]] = deque()
+        self._refused: deque[tuple[NewRejection, Done]] = deque()
+        self._left_over: deque[tuple[NewReport, Done]] = deque()  # what the database did not take, before all others
+        self._wake, self._spool_wake = threading.Event(), threading.Event()
+        self._taker_wake = self._wake  # of the thread that takes reports now
+        self._taking = threading.Lock()  # held to take and to claim batches, and to change ways: moments all
+        self._in_writer: Batch | None = None
+        self._in_spool: Batch | None = None
+        self._spool_is_stuck = False
+        self.writer_is_stuck = False
+        """Whether the database has not answered a batch for too long, and the writer still waits for it."""
+        self._hold_until = 0.0
+        self._refusals = Refusals()
+        self._stopping = self._ending = False
         self._thread: threading.Thread | None = None
+        self._spool_thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._unpruned: dict[int | None, tuple[int, int]] = {}  # rows and bytes since the last look
-        self.rejections_dropped = 0
+        self._watch: asyncio.TimerHandle | None = None
+        self._room = Room()
+        self.is_spooling = database_is_away and spool is not None
+        """Whether pushes go to the spool now."""
+        self.database_is_away = self.is_spooling
+        """Whether the database was away when it was last asked for something."""
+        self.last_spooled_id = 0
+        """The place of the last report that this process has put into the spool."""
+        self.refused_for_room = self.spooled = self.drained = self.rejections_dropped = 0
+
+    @property
+    def is_full(self) -> bool:
+        """Whether a push would be refused for want of room, or because neither disk takes it. Costs a microsecond."""
+        return (
+            self._room.is_full
+            or self._stopping
+            or self._spool_is_stuck
+            or (self._refusals.at is not None and self._refusals.were_just_now())
+        )
+
+    @property
+    def refused_lately(self) -> bool:
+        """Whether neither disk took the last push that was tried, in the last half minute: for those who watch."""
+        return self._spool_is_stuck or self._refusals.were_lately()
 
     def start(self) -> None:
-        """Start the writer. Call it on the event loop that will `put`."""
+        """Start the threads. Call it on the event loop that will `put`."""
         self._loop = asyncio.get_running_loop()
         self._thread = threading.Thread(target=self._run, name="inbox", daemon=True)
+        if self._spool is not None:
+            self._open_spool(self._spool)
+            self._spool_thread = threading.Thread(target=self._run_spool, name="inbox-spool", daemon=True)
+            self._spool_thread.start()
         self._thread.start()
+        self._look_for_stalls()
 
     async def stop(self) -> None:
-        """Commit all that waits, then end the writer."""
+        """Commit all that waits, then end. What is stuck in a dead connection is not waited for much longer."""
         self._stopping = True
         self._wake.set()
         if self._thread is not None:
-            await asyncio.to_thread(self._thread.join)
+            await join_unless_stuck(self._thread, lambda: self.writer_is_stuck, self._stall_s)
+        self._ending = True  # for the spool: what the writer leaves it is in its queue now
+        self._spool_wake.set()
+        if self._spool_thread is not None:
+            await join_unless_stuck(self._spool_thread, lambda: self._spool_is_stuck, self._stall_s)
+        if self._watch is not None:
+            self._watch.cancel()
 
     async def put(self, report: NewReport) -> Outcome:
         """Store a report; return after its commit, saying whether it was new.
 
         Raises:
-            StorageUnavailableError: the database did not take it, or too many wait already.
+            StorageUnavailableError: no disk took it, or too many wait already.
         """
         future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-        self.put_at_once(report, partial(_settle, future))
+        self.put_at_once(report, partial(settle, future))
         return await future
 
     def put_at_once(self, report: NewReport, done: Done) -> None:
         """Store a report; after the commit that holds it `done` gets the outcome, on the event loop.
 
-        If the database did not take it, `done` gets the error.
+        Of a report in the spool nobody knows yet whether it is new: it is STORED. If no disk took it, `done` gets the
+        error.
 
         Raises:
             StorageUnavailableError: too many wait already.
         """
-        if len(self._waiting) >= MAX_WAITING_REPORTS or self._stopping:
-            raise StorageUnavailableError(f"{len(self._waiting)} pushes wait to be stored; no more are taken now.")
-        self._enqueue(report, done)
+        if self.is_full:
+            self.refused_for_room += 1
+            raise StorageUnavailableError(f"{self._room.reports} pushes wait to be stored; no more are taken now.")
+        self.put_where_there_is_room(report, done)
+
+    def put_where_there_is_room(self, report: NewReport, done: Done) -> None:
+        """Store a report as `put_at_once` does, for a caller that has just seen that `is_full` is false."""
+        self._room.add(report)
+        self._reports.append((report, done))
+        if not self._taker_wake.is_set():
+            self._taker_wake.set()
 
     async def put_rejection(self, rejection: NewRejection) -> None:
-        """Store a refused push; return after its commit. When too many wait, it is counted and dropped.
+        """Store a refused push; return after its commit.
+
+        It is counted and dropped when too many wait, and while the database is away: strangers fill no spool.
 
         Raises:
             StorageUnavailableError: the database did not take it.
         """
-        if self._waiting_rejections >= MAX_WAITING_REJECTIONS or self._stopping:
+        if not self._room.has_room_for(rejection) or self.database_is_away or self.writer_is_stuck or self._stopping:
             self.rejections_dropped += 1
             return
-        self._waiting_rejections += 1
+        self._room.add_rejection(rejection)
         try:
             future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-            self._enqueue(rejection, partial(_settle, future))
-            await future
-        finally:
-            self._waiting_rejections -= 1
-
-    def _enqueue(self, item: NewReport | NewRejection, done: Done) -> None:
-        assert self._loop is not None, "start() comes first"  # noqa: S101
-        self._waiting.append(_Waiting(item, done))
-        if not self._wake.is_set():
+            self._refused.append((rejection, partial(settle, future)))
             self._wake.set()
+            await future
+        except StorageUnavailableError:
+            self.rejections_dropped += 1
+            raise
+        finally:
+            self._room.remove_rejection(rejection)
+
+    # --- for the drain, from its own thread
+
+    def hold(self) -> bool:
+        """Keep new pushes in memory for up to HOLD_S; say whether the spool is at rest already."""
+        with self._taking:
+            if not self._hold_until:
+                self._hold_until = time.monotonic() + HOLD_S
+            return self._in_spool is None and not self._left_over
+
+    def let_go(self) -> None:
+        """End what `hold` began."""
+        self._hold_until = 0.0
+        self._spool_wake.set()
+
+    def end_spooling(self) -> bool:
+        """Go back to the database, for a caller that holds and has drained all; say whether it was done."""
+        with self._taking:
+            is_at_rest = self._in_spool is None and not self._left_over and not self.writer_is_stuck
+            if not is_at_rest or time.monotonic() >= self._hold_until:
+                return False
+            self.is_spooling = self.database_is_away = False
+            self._hold_until = 0.0
+            self._taker_wake = self._wake
+            self._refusals.at = None
+        self._wake.set()
+        _log.info("spooling_ended", spooled=self.spooled, drained=self.drained)
+        return True
+
+    # --- on the event loop
+
+    def _look_for_stalls(self) -> None:
+        """Give what a disk has not answered for too long to the other one, or refuse it."""
+        assert self._loop is not None, "start() comes first"  # noqa: S101
+        with self._taking:
+            late = time.monotonic() - self._stall_s
+            if self._in_writer is not None and self._in_writer.began_at < late and not self.writer_is_stuck:
+                self.writer_is_stuck = True
+                self._give_up(self._in_writer, f"The database has not answered for {self._stall_s:g} s.")
+            if self._in_spool is not None and self._in_spool.began_at < late and not self._spool_is_stuck:
+                self._spool_is_stuck = True
+                self._give_up(self._in_spool, f"The spool has not answered for {self._stall_s:g} s.")
+            if self.writer_is_stuck:
+                self._fail_all(self._refused)
+            if self._spool_is_stuck or (self.writer_is_stuck and self._spool is None):
+                self._fail_all(self._left_over)
+                self._fail_all(self._reports)
+        self._watch = self._loop.call_later(self._stall_s * WATCH_SHARE, self._look_for_stalls)
+
+    def _fail_all(self, queue: deque[Any]) -> None:
+        """Answer those who would wait for a thread that is stuck; `_taking` is held."""
+        batch = Batch(queue.popleft() for _ in range(len(queue)))
+        self._post(batch, [StorageUnavailableError("No disk answers now.")] * len(batch.items))
+
+    def _give_up(self, batch: Batch, reason: str) -> None:
+        """Take a batch away from a thread that is stuck with it; `_taking` is held."""
+        batch.claimed = True
+        error = StorageUnavailableError(reason)
+        if batch is not self._in_spool and self._spool is not None:
+            self._begin_spooling(reason)
+            self._hand_over(batch, [error] * len(batch.items))
+        else:
+            _log.error("pushes_not_stored", count=len(batch.items), error=reason)
+            self._post(batch, [error] * len(batch.items))
+
+    def _answer(self, batch: Batch, answers: Sequence[Answer]) -> None:
+        for item, done, answer in zip(batch.items, batch.waiters, answers, strict=True):
+            if isinstance(item, tuple):  # a report: rejections are not, and count their own room
+                self._room.remove(item)
+                if type(answer) is not Outcome:
+                    self.refused_for_room += is_away(answer)
+            try:
+                done(answer)
+            except Exception as exc:  # noqa: BLE001 - one client's connection must not keep the others waiting
+                _log.error("answer_failed", error=type(exc).__name__)
+
+    # --- from any thread
+
+    def _post(self, batch: Batch, answers: Sequence[Answer]) -> None:
+        assert self._loop is not None  # noqa: S101
+        if batch.items:
+            self._loop.call_soon_threadsafe(self._answer, batch, answers)
+
+    def _begin_spooling(self, reason: str) -> None:
+        self.database_is_away = True
+        self._taker_wake = self._spool_wake
+        if not self.is_spooling:
+            self.is_spooling = True
+            _log.warning("spooling_began", reason=reason)
+
+    def _hand_over(self, batch: Batch, answers: Sequence[Answer]) -> None:
+        """Answer what is answered; leave to the spool the reports that the database did not take. `_taking` is held."""
+        left, rest, answered = batch.split(answers)
+        # Of several writers the one with the older batch may be the last to give up.
+        self._left_over = deque(sorted([*self._left_over, *left], key=lambda waiting: waiting[0].received_at))
+        self._post(rest, answered)
+        self._spool_wake.set()
 
     # --- the writer's thread
 
@@ -144,105 +292,91 @@ class Inbox:
         while True:
             self._wake.wait()
             self._wake.clear()
-            stopping = self._stopping  # asked before the queue: what was put before `stop` is seen below
-            while self._waiting:
-                batch = [self._waiting.popleft() for _ in range(batch_size(len(self._waiting)))]
-                answers = self._commit(batch)
-                assert self._loop is not None  # noqa: S101
-                self._loop.call_soon_threadsafe(_answer, batch, answers)
+            stopping = self._stopping  # asked before the queues: what was put before `stop` is seen below
+            while (batch := self._take_for_writer()) is not None:
+                if isinstance(batch.items[0], tuple):
+                    is_claimed = partial(getattr, batch, "claimed")
+                    self._finish(batch, self._writer.store_reports(batch.items, is_claimed))  # type: ignore[arg-type]
+                else:
+                    self._finish(batch, self._writer.keep_rejections(batch.items))  # type: ignore[arg-type]
             if stopping:
+                self._writer.close()
                 return
 
-    def _commit(self, batch: list[_Waiting]) -> list[Answer]:
-        """Store a batch; give an answer for each of it, in order."""
-        are_reports = [isinstance(waiting.item, NewReport) for waiting in batch]
-        of_reports = iter(
-            self._store([waiting.item for waiting in batch if isinstance(waiting.item, NewReport)], self._insert)
-        )
-        of_rejections = iter(
-            self._store([waiting.item for waiting in batch if isinstance(waiting.item, NewRejection)], self._keep)
-        )
-        return [next(of_reports) if is_report else next(of_rejections) for is_report in are_reports]
+    def _take_for_writer(self) -> Batch | None:
+        """Give reports, or where none wait rejections."""
+        with self._taking:
+            if self._reports and self.is_spooling:
+                self._spool_wake.set()
+            elif self._reports:
+                self._in_writer = Batch(take_reports(self._reports, batch_size(len(self._reports)), self._room))
+                return self._in_writer
+            if self._refused:
+                self._in_writer = Batch(self._refused.popleft() for _ in range(len(self._refused)))
+                return self._in_writer
+            return None
 
-    def _store(
-        self, items: list[Item], write_all: Callable[[list[Item]], list[Outcome]], tries: int = DEADLOCK_TRIES
-    ) -> list[Answer]:
-        """Write all items together, or, where the database refuses one of them, one by one."""
-        if not items:
-            return []
+    def _finish(self, batch: Batch, answers: list[Answer]) -> None:
+        with self._taking:
+            self._in_writer = None
+            self.writer_is_stuck = False
+            if batch.claimed:  # it took too long, and is in other hands
+                return
+            batch.claimed = True
+            reason = next((str(answer) for answer in answers if is_away(answer)), None)
+            if reason is not None and self._spool is not None:
+                self._begin_spooling(reason)
+                self._hand_over(batch, answers)
+                return
+            if reason is not None:
+                _log.warning("inbox_unavailable", waiting=len(batch.items), error=reason)
+            self._post(batch, answers)
+
+    # --- the spool's thread, which never touches the database
+
+    def _open_spool(self, spool: Spool) -> None:
         try:
-            return list(write_all(items))
+            self.last_spooled_id = spool.open()
         except StorageUnavailableError as exc:
-            if tries > 1 and _was_deadlock(exc):
-                return self._store(items, write_all, tries - 1)
-            _log.warning("inbox_unavailable", waiting=len(items), error=str(exc))
-            return [exc] * len(items)
-        except Exception as exc:  # noqa: BLE001 - whatever one row does, the writer must go on
-            if len(items) == 1:
-                _log.error("inbox_row_refused", error=_describe(exc))
-                return [StorageUnavailableError("The database refused to store this push.")]
-            return [answer for item in items for answer in self._store([item], write_all)]
+            _log.error("spool_unusable", error=str(exc))
+        if self.last_spooled_id or self.is_spooling:  # what an earlier run left goes first
+            self.is_spooling = True
+            self._taker_wake = self._spool_wake
 
-    def _insert(self, new_reports: list[NewReport]) -> list[Outcome]:
-        """Insert and commit with one statement, so that the interpreter's lock changes hands but once."""
-        with driver_cursor(self._engine) as cursor:
-            are_new = insert_new_reports(cursor, self._engine.dialect.name, new_reports)
-        copies = [report for report, is_new in zip(new_reports, are_new, strict=True) if not is_new]
-        if copies:
-            self._note(copies)
-        return [Outcome.STORED if is_new else Outcome.DUPLICATE for is_new in are_new]
+    def _run_spool(self) -> None:
+        assert self._spool is not None  # noqa: S101
+        while True:
+            self._spool_wake.wait(HOLD_S)  # a hold may run out without a word
+            self._spool_wake.clear()
+            ending = self._ending
+            while (batch := self._take_for_spool()) is not None:
+                self._append(self._spool, batch)
+            if ending:
+                return
 
-    def _note(self, copies: list[NewReport], tries: int = DEADLOCK_TRIES) -> None:
-        """Count further deliveries. What they bring is stored already, so that a fault here refuses no push."""
-        try:
-            with write(self._engine) as connection:
-                note_deliveries(connection, copies)
-        except Exception as exc:  # noqa: BLE001 - the push is in the database; only its count is not
-            if tries > 1 and _was_deadlock(exc):
-                self._note(copies, tries - 1)
-            else:
-                _log.warning("deliveries_not_counted", count=len(copies), error=_describe(exc))
+    def _take_for_spool(self) -> Batch | None:
+        with self._taking:
+            if not self.is_spooling:
+                if self._reports:
+                    self._wake.set()
+                return None
+            if time.monotonic() < self._hold_until and not self._ending:
+                return None
+            self._hold_until = 0.0
+            queue = self._left_over or self._reports
+            if not queue:
+                return None
+            self._in_spool = Batch(take_reports(queue, min(len(queue), SPOOL_BATCH), self._room))
+            return self._in_spool
 
-    def _keep(self, refused: list[NewRejection]) -> list[Outcome]:
-        with write(self._engine) as connection:
-            insert_rejections(connection, refused)
-            self._prune(connection, refused)
-        return [Outcome.STORED] * len(refused)
-
-    def _prune(self, connection: Connection, refused: list[NewRejection]) -> None:
-        """Look at the bounds of each connection before more has come than the last look left room for."""
-        for rejection in refused:
-            rows, size_bytes = self._unpruned.get(rejection.connection_id, _NEVER_LOOKED)
-            self._unpruned[rejection.connection_id] = rows + 1, size_bytes + rejection.size_bytes
-        for owner in {rejection.connection_id for rejection in refused}:
-            (rows, size_bytes), (room_rows, room_bytes) = self._unpruned[owner], self._limits.room(owner)
-            if rows >= room_rows or size_bytes > room_bytes:
-                prune_rejections(connection, owner, self._limits)
-                self._unpruned[owner] = 0, 0
-
-
-def _answer(batch: list[_Waiting], answers: list[Answer]) -> None:
-    for waiting, answer in zip(batch, answers, strict=True):
-        try:
-            waiting.done(answer)
-        except Exception as exc:  # noqa: BLE001 - one client's connection must not keep the others waiting
-            _log.error("answer_failed", error=type(exc).__name__)
-
-
-def _settle(future: asyncio.Future[Outcome], answer: Answer) -> None:
-    if future.done():  # the client went away; what it sent is stored all the same
-        return
-    if isinstance(answer, Outcome):
-        future.set_result(answer)
-    else:
-        future.set_exception(answer)
-
-
-def _was_deadlock(exc: Exception) -> bool:
-    return getattr(getattr(exc.__cause__, "orig", None), "sqlstate", None) == _DEADLOCK_DETECTED
-
-
-def _describe(exc: Exception) -> str:
-    """Name the fault without the parameters, which hold bodies."""
-    origin = getattr(exc, "orig", None)
-    return f"{type(origin or exc).__name__}" if isinstance(exc, SQLAlchemyError) else type(exc).__name__
+    def _append(self, spool: Spool, batch: Batch) -> None:
+        answers, last_id = append_to_spool(spool, batch.items)  # type: ignore[arg-type]
+        self._refusals.at = None if answers[-1] is Outcome.STORED else time.monotonic()
+        with self._taking:
+            self._in_spool = None
+            self._spool_is_stuck = False
+            self.spooled += answers.count(Outcome.STORED)
+            self.last_spooled_id = last_id or self.last_spooled_id
+            if not batch.claimed:
+                batch.claimed = True
+                self._post(batch, answers)

@@ -70,7 +70,11 @@ _PACK: tuple[Callable[[Sequence[Any]], pg_arrays.PgArray], ...] = (
 )
 """How each column of a `NewReport`, in its order, is packed for PostgreSQL."""
 
-_KNOWN = "SELECT id FROM reports WHERE delivery_id = {p} OR frame_id = {p} ORDER BY id LIMIT 1"
+# Of a copy that reading knew again, the report that brought its frame first: there all deliveries are counted.
+_KNOWN = (
+    "SELECT coalesce((SELECT report_id FROM deliveries WHERE deliveries.delivery_id = reports.delivery_id), id)"
+    " FROM reports WHERE delivery_id = {p} OR frame_id = {p} ORDER BY id LIMIT 1"
+)
 
 # The same delivery may come again and again within its window; it is one row that counts.
 _DELIVERY = (

@@ -10,13 +10,11 @@ from __future__ import annotations
 
 import struct
 from datetime import UTC, datetime
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from psycopg.adapt import Buffer, Dumper
-from psycopg.pq import Format
-
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 _INT8, _FLOAT8, _BOOL, _TEXT, _BYTEA, _TIMESTAMPTZ = 20, 701, 16, 25, 17, 1184
 
@@ -33,30 +31,37 @@ class PgArray:
     """A packed array. It stands where its `%b` placeholder does, and shows nothing of what it holds."""
 
     __slots__ = ("data",)
+    oid = 0
 
     def __init__(self, data: bytes) -> None:
         self.data = data
 
 
-def _array_class(element: int) -> type[PgArray]:
-    class _Dumper(Dumper):
-        format = Format.BINARY
-        oid = _ARRAY_OF[element]
-
-        def dump(self, obj: Any) -> Buffer | None:  # noqa: ANN401 - psycopg's signature
-            return obj.data  # type: ignore[no-any-return]
-
-    return type("PgArray", (PgArray,), {"__slots__": (), "dumper": _Dumper})
-
-
-_CLASS = {element: _array_class(element) for element in _ARRAY_OF}
+_CLASS: Mapping[int, type[PgArray]] = {
+    element: type("PgArray", (PgArray,), {"__slots__": (), "oid": oid}) for element, oid in _ARRAY_OF.items()
+}
 
 
 def register(cursor: Any) -> None:  # noqa: ANN401 - psycopg's cursor or connection, which SQLAlchemy hides
     """Make a psycopg cursor, or a connection and the cursors that it gives from now on, take these arrays."""
     adapters = cursor.adapters
-    for array in _CLASS.values():
-        adapters.register_dumper(array, array.dumper)  # type: ignore[attr-defined]
+    for array, dumper in _dumpers():
+        adapters.register_dumper(array, dumper)
+
+
+@cache
+def _dumpers() -> list[tuple[type[PgArray], Any]]:
+    """Make psycopg's part of it, which a receiver on SQLite need not load."""
+    from psycopg.adapt import Dumper
+    from psycopg.pq import Format
+
+    def dump(_self: Any, array: PgArray) -> bytes:  # noqa: ANN401
+        return array.data
+
+    return [
+        (array, type("PgArrayDumper", (Dumper,), {"format": Format.BINARY, "oid": array.oid, "dump": dump}))
+        for array in _CLASS.values()
+    ]
 
 
 def int8s(values: Sequence[int | None]) -> PgArray:

@@ -2,6 +2,8 @@
 
 An upgrade is one transaction: it happens as a whole or not at all, and only once however many processes
 ask for it. A SQLite database that holds data is copied first.
+
+Alembic is loaded only where there is something to upgrade: its 10 MB would stay in every server process.
 """
 
 from __future__ import annotations
@@ -14,10 +16,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from alembic.command import upgrade as run_migrations
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from sqlalchemy import event, inspect, text
 
 from receiver.errors import SchemaError, StorageUnavailableError
@@ -64,12 +62,12 @@ def check(engine: Engine, migrations: Path | None = None) -> SchemaStatus:
     Raises:
         StorageUnavailableError: the database does not answer.
     """
-    script = _script(migrations)
+    revisions = _revisions(migrations)
     path = engines.sqlite_path(engine)
     if path is not None and not path.exists():
-        return SchemaStatus(None, _newest(script), "empty")
+        return SchemaStatus(None, revisions[-1], "empty")
     with engines.read(engine) as connection:
-        return _judge(connection, script)
+        return _judge(connection, revisions)
 
 
 def require_current(engine: Engine, migrations: Path | None = None) -> None:
@@ -142,7 +140,6 @@ def upgrade(url: str, now: datetime, migrations: Path | None = None) -> UpgradeR
         SchemaError: the schema is unknown or newer; nothing was changed.
         StorageUnavailableError: the database or its copy cannot be written; nothing was changed.
     """
-    script = _script(migrations)
     engine = engines.open_engine(url)
     if engines.sqlite_path(engine) is not None:
         event.listen(engine, "connect", _prepare_sqlite_upgrade)
@@ -153,20 +150,24 @@ def upgrade(url: str, now: datetime, migrations: Path | None = None) -> UpgradeR
         with engines.write(engine) as connection:
             if connection.dialect.name == "postgresql":
                 connection.execute(text("SELECT pg_advisory_xact_lock(:id)"), {"id": _ADVISORY_LOCK})
-            return _upgrade_in_transaction(connection, script, now)
+            return _upgrade_in_transaction(connection, migrations, now)
     finally:
         engine.dispose()
 
 
-def _upgrade_in_transaction(connection: Connection, script: ScriptDirectory, now: datetime) -> UpgradeResult:
-    status = _judge(connection, script)  # again: another process may have upgraded while this one waited
+def _upgrade_in_transaction(connection: Connection, migrations: Path | None, now: datetime) -> UpgradeResult:
+    from alembic.command import upgrade as run_migrations
+    from alembic.config import Config
+
+    # Judged again: another process may have upgraded while this one waited.
+    status = _judge(connection, _revisions(migrations))
     _refuse_unknown(status)
     if status.state == "current":
         return UpgradeResult(status.current, status.newest, None)
     path = engines.sqlite_path(connection.engine)
     backup = _back_up(path, status.newest, now) if path is not None and status.state == "older" else None
     config = Config()
-    config.set_main_option("script_location", script.dir.replace("%", "%%"))
+    config.set_main_option("script_location", str(migrations or migrations_directory()).replace("%", "%%"))
     config.attributes["connection"] = connection
     run_migrations(config, "head")
     if path is not None:
@@ -185,26 +186,24 @@ def _refuse_unknown(status: SchemaStatus) -> None:
         raise SchemaError(explain(status))
 
 
-def _script(migrations: Path | None) -> ScriptDirectory:
-    return ScriptDirectory(str(migrations or migrations_directory()))
+def _revisions(migrations: Path | None) -> list[str]:
+    """Give all schema numbers, oldest first: they stand at the beginning of the migrations' file names."""
+    directory = migrations or migrations_directory()
+    found = sorted(path.name[:4] for path in (directory / "versions").glob("[0-9][0-9][0-9][0-9]_*.py"))
+    if not found:
+        raise SchemaError(f"There are no migrations in {directory}: the receiver is not installed completely.")
+    return found
 
 
-def _newest(script: ScriptDirectory) -> str:
-    newest = script.get_current_head()
-    if newest is None:
-        raise SchemaError(f"There are no migrations in {script.dir}: the receiver is not installed completely.")
-    return newest
-
-
-def _judge(connection: Connection, script: ScriptDirectory) -> SchemaStatus:
-    newest = _newest(script)
-    heads = MigrationContext.configure(connection).get_current_heads()
+def _judge(connection: Connection, revisions: list[str]) -> SchemaStatus:
+    newest = revisions[-1]
+    tables = set(inspect(connection).get_table_names())
+    numbered = "alembic_version" in tables
+    heads = sorted(connection.scalars(text("SELECT version_num FROM alembic_version"))) if numbered else []
     if not heads:
-        foreign = set(inspect(connection).get_table_names()) & set(metadata.tables)
-        return SchemaStatus(None, newest, "unknown" if foreign else "empty")
-    known = {revision.revision for revision in script.walk_revisions()}
+        return SchemaStatus(None, newest, "unknown" if tables & set(metadata.tables) else "empty")
     current = ", ".join(heads)
-    if current not in known:
+    if current not in revisions:
         return SchemaStatus(current, newest, "unknown")
     return SchemaStatus(current, newest, "current" if current == newest else "older")
 

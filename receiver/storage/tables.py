@@ -26,6 +26,8 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
+    column,
+    table,
     text,
 )
 
@@ -200,8 +202,22 @@ rejections = Table(
     Column("headers", Text, nullable=False),  # JSON, an array of [name, value]; credentials left out
     Column("body", LargeBinary, nullable=False),
     Column("size_bytes", Integer, nullable=False),  # of the whole row's content, for the bounds
+    Column("replayed_at", UtcTime),  # when a replay found it in order
+    Column("replayed_report_id", Id),  # the report it became then, or was already; no key, for that may be pruned
     Index("ix_rejections_connection_id_id", "connection_id", "id"),
     Index("ix_rejections_received_at", "received_at"),
+)
+
+api_keys = Table(  # of callers of the API; the key itself is shown once and stored nowhere
+    "api_keys",
+    metadata,
+    _id(),
+    Column("name", Text, nullable=False, unique=True),  # who calls with it
+    Column("scope", Text, nullable=False),  # read | downlink | admin
+    Column("key_hash", LargeBinary, nullable=False, unique=True),  # SHA-256 of the key's text; it has 256 random bits
+    Column("created_at", UtcTime, nullable=False),
+    Column("last_used_at", UtcTime),
+    Column("revoked_at", UtcTime),
 )
 
 devices = Table(
@@ -264,7 +280,7 @@ uplinks = Table(
     Column("payload_size_bytes", Integer, nullable=False),
     Column("frame_check", Text),  # MIC and a digest of the payload as sent: tells copies from conflicts
     Column("conflicting", Boolean, nullable=False),  # another frame has the same counter in the same session
-    Column("late", Boolean, nullable=False),  # buffered in the gateway (Late=1)
+    Column("late", Boolean, nullable=False),  # buffered in the gateway (Late=1), or out of order when it was read
     Column("m_type", Integer),  # 0 join request, 2 unconfirmed, 4 confirmed
     Column("adr", Boolean),
     Column("ack", Boolean),
@@ -310,7 +326,7 @@ locations = Table(
     _id(),
     Column("dev_eui", Text, nullable=False),
     Column("at", UtcTime, nullable=False),  # DevLocTime: a fix that is repeated is one row
-    Column("report_id", Id, ForeignKey("reports.id", ondelete="SET NULL")),  # that brought it first
+    Column("report_id", Id, ForeignKey("reports.id", ondelete="SET NULL"), index=True),  # that brought it first
     Column("latitude", Float, nullable=False),
     Column("longitude", Float, nullable=False),
     Column("altitude_m", Float),
@@ -338,4 +354,16 @@ notifications = Table(
     Column("battery_level", Integer),
     Column("margin_db", Float),
     UniqueConstraint("dev_eui", "type", "at"),
+)
+
+uplink_gaps = table(  # a view, so no part of `metadata`; its text stands in the migration that makes it
+    "uplink_gaps",
+    column("dev_eui", Text),
+    column("session_id", Id),
+    column("connection_id", Id),  # by which the frame after the hole came
+    column("after_f_cnt_up", Id),
+    column("before_f_cnt_up", Id),
+    column("missing", Id),  # how many counters between the two were not heard
+    column("from_at", UtcTime),  # the network's times of the two
+    column("until_at", UtcTime),
 )

@@ -71,6 +71,8 @@ class TokenMatch(NamedTuple):
 
     key_index: int
     signed_text: bytes
+    delivery_id: bytes
+    """16 bytes that identify the delivery: a digest of its signed text, so that no key is needed to know it again."""
 
 
 def read_token_elements(body: Body) -> TokenElements:
@@ -266,7 +268,7 @@ def verify_token(query: SignedQuery, elements: TokenElements, keys: Sequence[Seq
                 candidate = started.copy()
                 candidate.update(spelling)
                 if hmac.compare_digest(candidate.digest(), token) and match is None:
-                    match = TokenMatch(index, signed_text)
+                    match = TokenMatch(index, signed_text, started.digest()[:16])
     if match is None:
         raise PushRejected(
             Reason.TOKEN_MISMATCH,
@@ -282,8 +284,3 @@ def sign_push(body_elements: str, *, query_elements: str, key: str) -> str:
     The key is hashed exactly as given.
     """
     return hashlib.sha256(f"{body_elements}{query_elements}{key}".encode()).hexdigest()
-
-
-def delivery_id(signed_text: bytes) -> bytes:
-    """Give the 16 bytes that identify a delivery: of its signed text, so that no key is needed to know it again."""
-    return hashlib.sha256(signed_text).digest()[:16]

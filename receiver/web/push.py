@@ -39,6 +39,7 @@ _ANSWERS: Mapping[object, bytes] = {Outcome.STORED: b"stored\n", Outcome.DUPLICA
 _UNAVAILABLE = b"This push was not stored. Send it again later.\n"
 
 _SHORT_ANSWERS = {outcome: PlainAnswer(b"200 OK", b"", body) for outcome, body in _ANSWERS.items()}
+_SHORT_STORED = _SHORT_ANSWERS[Outcome.STORED]
 _SHORT_UNAVAILABLE = PlainAnswer(b"503 Service Unavailable", b"retry-after: %d\r\n" % RETRY_AFTER_S, _UNAVAILABLE)
 
 _PLAIN = (b"content-type", b"text/plain; charset=utf-8")
@@ -62,9 +63,7 @@ class PushEndpoint:
         if len(body) > self._max_bytes:
             return False
         try:
-            self._ingest.take_at_once(
-                name, query, body, lambda answer: done(_SHORT_ANSWERS.get(answer, _SHORT_UNAVAILABLE))
-            )
+            self._ingest.take_at_once(name, query, body, lambda answer: done(_short_answer(answer)))
         except StorageUnavailableError:
             done(_SHORT_UNAVAILABLE)
         except Exception:  # noqa: BLE001 - a refusal or a fault: told, kept and answered in `__call__`
@@ -84,8 +83,8 @@ class PushEndpoint:
             outcome = await self._ingest.take(name, query, bytes(body), scope["headers"])
         except PushRejected as exc:
             await self._refuse(exc, scope, name, query, bytes(body), receive, send)
-        except StorageUnavailableError as exc:
-            await _unavailable(send, exc)
+        except StorageUnavailableError:
+            await _answer(send, 503, _UNAVAILABLE, (b"retry-after", b"%d" % RETRY_AFTER_S))
         except Exception as exc:  # noqa: BLE001 - whatever a push holds, its sender gets an answer
             _log.error("push_failed", connection=ascii(name[:64]), error=type(exc).__name__)
             await _answer(send, 503, b"This push could not be stored.\n", (b"retry-after", b"%d" % RETRY_AFTER_S))
@@ -155,13 +154,14 @@ class PushEndpoint:
             )
 
 
+def _short_answer(answer: object) -> PlainAnswer:
+    if answer is Outcome.STORED:  # which nearly all are; to look it up by its hash takes longer
+        return _SHORT_STORED
+    return _SHORT_ANSWERS.get(answer, _SHORT_UNAVAILABLE)
+
+
 def _how_much(body: bytearray, declared: bytes | None) -> str:
     return f"{len(body)} bytes of {declared.decode('latin-1')[:20] if declared else 'an unsaid number'}"
-
-
-async def _unavailable(send: Send, exc: StorageUnavailableError) -> None:
-    _log.error("push_not_stored", error=str(exc))
-    await _answer(send, 503, _UNAVAILABLE, (b"retry-after", b"%d" % RETRY_AFTER_S))
 
 
 async def _answer(

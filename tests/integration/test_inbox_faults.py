@@ -10,7 +10,8 @@ from sqlalchemy import delete, func, select
 
 from receiver.errors import StorageUnavailableError
 from receiver.storage.engine import read, write
-from receiver.storage.inbox import MAX_WAITING_REJECTIONS, MAX_WAITING_REPORTS, Inbox
+from receiver.storage.inbox import Inbox
+from receiver.storage.inbox_room import MAX_WAITING_REJECTIONS, MAX_WAITING_REPORTS
 from receiver.storage.rejections import PRUNE_EVERY, RejectionLimits
 from receiver.storage.tables import rejections, reports
 from tests.integration.inbox_use import LIMITS, STORED, count, put_all, put_together, use_inbox

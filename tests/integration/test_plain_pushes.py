@@ -143,3 +143,20 @@ def answers(client, count: int) -> list[tuple[int, bytes]]:
         assert chunk, f"closed after {found}"
         received += chunk
     return found
+
+
+def test_a_connection_too_many_is_answered_503_at_once(module_database_url, tmp_path):
+    with serving(module_database_url, tmp_path, options={}, max_connections=3) as few:
+        held = [few.connect() for _ in range(3)]
+        for client in held:
+            client.sendall(push())
+            assert read_answer(client).status == 200
+        with few.connect() as one_more:
+            answer = read_answer(one_more)
+            assert answer is not None
+            assert answer.status == 503
+            assert one_more.recv(1) == b""
+        for client in held:
+            client.sendall(push())
+            assert read_answer(client).status == 200
+            client.close()

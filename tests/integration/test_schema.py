@@ -12,22 +12,25 @@ from typing import TYPE_CHECKING
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import Engine, inspect, text
+from alembic.script import ScriptDirectory
+from sqlalchemy import Engine, inspect, select, text
 
 from receiver.errors import SchemaError, StorageUnavailableError
 from receiver.storage import schema
 from receiver.storage.engine import bump_revision, get_revision, open_engine, read, write
-from receiver.storage.tables import metadata
+from receiver.storage.tables import metadata, rejections, sqlite_time, uplink_gaps
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+NEWEST = max(path.name[:4] for path in (schema.migrations_directory() / "versions").glob("*.py"))
 
 NEXT = """
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0002"
-down_revision = "0001"
+revision = "9999"
+down_revision = "{newest}"
 
 
 def upgrade():
@@ -39,7 +42,7 @@ def with_next(directory: Path, body: str) -> Path:
     """Give a copy of the migrations with one more, whose `upgrade` is `body`."""
     migrations = directory / "migrations"
     shutil.copytree(schema.migrations_directory(), migrations, ignore=shutil.ignore_patterns("__pycache__"))
-    (migrations / "versions" / "0002_next.py").write_text(NEXT.format(body=body))
+    (migrations / "versions" / "9999_next.py").write_text(NEXT.format(body=body, newest=NEWEST))
     return migrations
 
 
@@ -122,11 +125,11 @@ def test_a_migrated_row_id_of_sqlite_is_the_row_id(sqlite_url):
 def test_an_empty_database_is_upgraded(empty_database_url, now):
     result = schema.upgrade(empty_database_url, now)
 
-    assert (result.before, result.after, result.backup) == (None, "0001", None)
+    assert (result.before, result.after, result.backup) == (None, NEWEST, None)
 
 
 def test_an_upgraded_database_is_current(engine):
-    assert schema.check(engine) == schema.SchemaStatus("0001", "0001", "current")
+    assert schema.check(engine) == schema.SchemaStatus(NEWEST, NEWEST, "current")
     schema.require_current(engine)
 
 
@@ -135,7 +138,7 @@ def test_a_second_upgrade_does_nothing(database_url, now, tmp_path):
 
     result = schema.upgrade(database_url, now)
 
-    assert (result.before, result.after, result.backup) == ("0001", "0001", None)
+    assert (result.before, result.after, result.backup) == (NEWEST, NEWEST, None)
     assert sorted(tmp_path.iterdir()) == before
 
 
@@ -146,6 +149,43 @@ def test_an_empty_database_is_told_from_an_older_one(empty_database_url):
     with pytest.raises(SchemaError, match=r"no tables of the receiver yet.*run `receiver db upgrade`"):
         schema.require_current(engine)
     engine.dispose()
+
+
+def test_every_migration_takes_up_the_data_of_the_one_before(empty_database_url, now, tmp_path):
+    upgrade_to(empty_database_url, now, tmp_path, "0001")
+    engine = open_engine(empty_database_url)
+    values = {"at": now if engine.dialect.name == "postgresql" else sqlite_time(now), "bytes": b"kept"}
+    with write(engine) as connection:
+        connection.execute(
+            text(
+                "INSERT INTO rejections (path_name, received_at, reason, detail, query, headers, body, size_bytes)"
+                " VALUES ('field', :at, 'token-mismatch', '', '', '[]', :bytes, 4)"
+            ),
+            values,
+        )
+
+    result = schema.upgrade(empty_database_url, now)
+
+    assert (result.before, result.after) == ("0001", NEWEST)
+    with read(engine) as connection:
+        row = connection.execute(select(rejections)).one()
+        assert (bytes(row.body), row.received_at, row.replayed_at, row.replayed_report_id) == (b"kept", now, None, None)
+        assert compare_metadata(MigrationContext.configure(connection, opts={"compare_type": True}), metadata) == []
+    engine.dispose()
+
+
+def upgrade_to(url, now, directory, revision):
+    """Bring a database to an older schema: with a copy of the migrations that ends there."""
+    migrations = directory / f"to-{revision}"
+    shutil.copytree(schema.migrations_directory(), migrations, ignore=shutil.ignore_patterns("__pycache__"))
+    for path in (migrations / "versions").glob("*.py"):
+        if path.name[:4] > revision:
+            path.unlink()
+    schema.upgrade(url, now, migrations)
+
+
+def test_the_view_of_gaps_has_the_columns_that_are_asked_of_it(engine):
+    assert [column["name"] for column in inspect(engine).get_columns("uplink_gaps")] == list(uplink_gaps.c.keys())
 
 
 def test_a_check_makes_no_sqlite_file(tmp_path):
@@ -172,14 +212,14 @@ def test_a_check_leaves_the_tables_of_others_alone(tmp_path):
 
 def test_an_older_database_is_named_with_both_schemas(engine, next_migrations):
     assert schema.check(engine, next_migrations).state == "older"
-    with pytest.raises(SchemaError, match=r"has schema 0001, and this version needs 0002.*`receiver db upgrade`"):
+    with pytest.raises(SchemaError, match=rf"has schema {NEWEST}, and this version needs 9999.*`receiver db upgrade`"):
         schema.require_current(engine, next_migrations)
 
 
 def test_an_older_database_is_upgraded(database_url, now, next_migrations):
     result = schema.upgrade(database_url, now, next_migrations)
 
-    assert (result.before, result.after) == ("0001", "0002")
+    assert (result.before, result.after) == (NEWEST, "9999")
     engine = open_engine(database_url)
     assert "note" in {column["name"] for column in inspect(engine).get_columns("revisions")}
     engine.dispose()
@@ -192,7 +232,7 @@ def test_the_copy_made_before_an_upgrade_opens_and_holds_the_old_data(sqlite_url
 
     backup = schema.upgrade(sqlite_url, now, next_migrations).backup
 
-    assert backup.name == "receiver.db.before-0002-20261120T120000Z"
+    assert backup.name == "receiver.db.before-9999-20261120T120000Z"
     old = open_engine(f"sqlite:///{backup}")
     schema.require_current(old)
     with read(old) as connection:
@@ -208,7 +248,7 @@ def test_the_copy_is_for_its_owner_only(sqlite_url, now, next_migrations):
 
 
 def test_a_copy_that_cannot_be_written_stops_the_upgrade(sqlite_url, now, next_migrations, tmp_path):
-    (tmp_path / "receiver.db.before-0002-20261120T120000Z").mkdir()
+    (tmp_path / "receiver.db.before-9999-20261120T120000Z").mkdir()
 
     with pytest.raises(StorageUnavailableError, match="the database was not changed"):
         schema.upgrade(sqlite_url, now, next_migrations)
@@ -269,7 +309,7 @@ def test_a_migration_that_leaves_rows_pointing_nowhere_is_undone(sqlite_url, now
 def test_a_newer_database_is_refused(database_url, now, next_migrations, act):
     schema.upgrade(database_url, now, next_migrations)
 
-    with pytest.raises(SchemaError, match=r"schema 0002, which this version \(newest 0001\) does not know"):
+    with pytest.raises(SchemaError, match=rf"schema 9999, which this version \(newest {NEWEST}\) does not know"):
         act(database_url, now)
 
 
@@ -287,18 +327,18 @@ def test_tables_with_our_names_and_no_schema_number_are_refused(empty_database_u
 def test_a_start_upgrades_an_empty_sqlite_database(tmp_path, now):
     result = schema.prepare_schema(f"sqlite:///{tmp_path / 'data' / 'receiver.db'}", now)
 
-    assert (result.before, result.after) == (None, "0001")
+    assert (result.before, result.after) == (None, NEWEST)
 
 
 def test_a_start_upgrades_an_older_sqlite_database_after_a_copy(sqlite_url, now, next_migrations):
     result = schema.prepare_schema(sqlite_url, now, next_migrations)
 
-    assert result.after == "0002"
+    assert result.after == "9999"
     assert result.backup.exists()
 
 
 def test_a_start_leaves_a_current_database_alone(database_url, now):
-    assert schema.prepare_schema(database_url, now) == schema.UpgradeResult("0001", "0001", None)
+    assert schema.prepare_schema(database_url, now) == schema.UpgradeResult(NEWEST, NEWEST, None)
 
 
 def test_a_start_brings_a_sqlite_copy_back_to_wal_mode(sqlite_url, now, tmp_path):
@@ -352,7 +392,14 @@ def test_processes_that_upgrade_at_once_do_it_once(empty_database_url):
         process.stdin.write("\n")
         process.stdin.flush()
 
-    assert sorted(process.communicate()[0].strip() for process in processes) == ["0001", "0001", "None"]
+    assert sorted(process.communicate()[0].strip() for process in processes) == [NEWEST, NEWEST, "None"]
     engine = open_engine(empty_database_url)
     schema.require_current(engine)
     engine.dispose()
+
+
+def test_the_names_of_the_migrations_are_their_numbers_in_order():
+    script = ScriptDirectory(str(schema.migrations_directory()))
+    in_order = [revision.revision for revision in script.walk_revisions()][::-1]
+
+    assert sorted(path.name[:4] for path in (schema.migrations_directory() / "versions").glob("*.py")) == in_order

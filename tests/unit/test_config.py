@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from pydantic import ValidationError
 from receiver.config import ENV_PREFIX, load_settings
 from receiver.errors import KeyringError, SettingsError
 from receiver.keyring import Keyring
+from receiver.services.retention import NOUNS
 
 KEK = "5a" * 32
 
@@ -238,3 +240,26 @@ def test_a_data_directory_that_cannot_be_made_is_named(tmp_path):
 
     with pytest.raises(SettingsError, match="RECEIVER_DATA_DIR"):
         load_settings(data_dir="file/data").open_keyring()
+
+
+def test_nothing_has_an_age_unless_a_setting_gives_one():
+    assert load_settings().keep_ages == {}
+
+
+def test_each_table_has_its_own_age(monkeypatch):
+    monkeypatch.setenv("RECEIVER_REPORTS_KEEP_DAYS", "90")
+    monkeypatch.setenv("RECEIVER_REJECTIONS_KEEP_DAYS", "7")
+
+    assert load_settings().keep_ages == {"reports": timedelta(days=90), "rejections": timedelta(days=7)}
+
+
+def test_every_table_that_is_pruned_has_a_setting():
+    assert set(load_settings(**{f"{noun}_keep_days": 1 for noun in NOUNS}).keep_ages) == set(NOUNS)
+
+
+@pytest.mark.parametrize("days", ["0", "-1", "0.5", "36501", "for ever"])
+def test_an_age_that_is_none_is_refused(monkeypatch, days):
+    monkeypatch.setenv("RECEIVER_UPLINKS_KEEP_DAYS", days)
+
+    with pytest.raises(SettingsError, match="RECEIVER_UPLINKS_KEEP_DAYS"):
+        load_settings()

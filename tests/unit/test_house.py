@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,9 @@ import pytest
 import typer
 
 from receiver.config import CONFIG_VARIABLE, ENV_PREFIX, Settings
+from receiver.keyring import KEK_BYTES, Keyring
 from receiver.storage.engine import open_engine
+from receiver.web.api import api_routes
 from receiver.web.health import health_routes
 from receiver.web.push import PREFIX
 
@@ -206,7 +209,9 @@ def commands() -> list[str]:
 
 def routes() -> list[str]:
     engine = open_engine("sqlite:///never-opened.db")
-    return [f"{PREFIX}{{connection}}", *(route.path for route in health_routes(engine))]
+    api = api_routes(engine, Keyring(bytes(KEK_BYTES)), lambda: datetime.now(UTC))
+    paths = [route.path for route in (*health_routes(None), *api)]
+    return [f"{PREFIX}{{connection}}", *(path for path in paths if ":path}" not in path)]  # that one is for 404
 
 
 @pytest.mark.parametrize("setting", settings())
