@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 # The newcomer's two commands are `make run` and `make test`.
-.PHONY: help run test check format fuzz bench clean
+.PHONY: help run test check format fuzz soak bench clean
 
 help:
 	@echo "make run     the whole thing on this machine, with a simulated network (Ctrl-C ends it)"
@@ -13,6 +13,7 @@ help:
 	@echo "make check   linting, formatting and types"
 	@echo "make format  put the code into its form"
 	@echo "make fuzz    a few minutes of fuzzing of the push route's verification and parsers"
+	@echo "make soak    kills, outages, overload and memory under load, on both databases, with the counts they came to"
 	@echo "make bench   pushes per second beside bare echoes, into benchmarks/RESULTS.md"
 	@echo "make clean   remove .venv and caches; data directories stay"
 
@@ -42,6 +43,12 @@ format: $(INSTALLED)
 fuzz: $(INSTALLED)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[fuzz]'
 	$(BIN)/python tests/fuzz/fuzz_push.py -max_total_time=180 $(ARGS)
+
+soak: $(INSTALLED)
+	$(BIN)/python -m tests.soak.crash $(ARGS)
+	$(BIN)/python -m tests.soak.outage $(ARGS)
+	$(BIN)/python -m tests.soak.overload $(ARGS)
+	$(BIN)/python -m tests.soak.memory $(ARGS)
 
 bench: $(INSTALLED)
 	$(BIN)/python -m benchmarks.push $(ARGS)

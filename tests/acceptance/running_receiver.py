@@ -11,7 +11,7 @@ import ssl
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
@@ -120,14 +120,7 @@ class Installation:
     @contextmanager
     def serve(self, *options: str):
         """Run `receiver serve` over TLS until the end of the block; then it must stop by itself, leaving nobody."""
-        log = self.directory / f"serve-{next(self._logs)}.log"
-        command = [sys.executable, "-m", "receiver", "serve", "--host", "127.0.0.1", "--port", "0", "--json"]
-        tls = ["--tls-cert", str(self.certificate.cert), "--tls-key", str(self.certificate.key)]
-        with log.open("w") as output:
-            process = psutil.Popen(
-                [*command, *tls, *options], cwd=self.directory, env=self.environment, stdout=output, stderr=output
-            )
-        served = Served(process, log, self.trusted)
+        served = self.start(*options)
         try:
             served.wait_until_ready()
             yield served
@@ -135,7 +128,24 @@ class Installation:
                 served.stop()
         finally:
             served.kill()
-        assert "Traceback" not in log.read_text()
+        assert "Traceback" not in served.log.read_text()
+
+    def start(self, *options: str) -> Served:
+        """Start `receiver serve`, over TLS unless told `--plain-http`; whoever starts it ends it."""
+        log = self.directory / f"serve-{next(self._logs)}.log"
+        command = [sys.executable, "-m", "receiver", "serve", "--host", "127.0.0.1", "--json"]
+        port = [] if "--port" in options else ["--port", "0"]
+        plain = "--plain-http" in options
+        tls = [] if plain else ["--tls-cert", str(self.certificate.cert), "--tls-key", str(self.certificate.key)]
+        with log.open("w") as output:
+            process = psutil.Popen(
+                [*command, *port, *tls, *options],
+                cwd=self.directory,
+                env=self.environment,
+                stdout=output,
+                stderr=output,
+            )
+        return Served(process, log, None if plain else self.trusted)
 
     # --- what is stored
 
@@ -164,7 +174,7 @@ class Installation:
 class Served:
     """A running `receiver serve`."""
 
-    def __init__(self, process: psutil.Popen, log: Path, trusted: Path) -> None:
+    def __init__(self, process: psutil.Popen, log: Path, trusted: Path | None) -> None:
         self.process = process
         self.log = log
         self.trusted = trusted
@@ -174,7 +184,11 @@ class Served:
 
     def wait_until_ready(self) -> None:
         self.port = wait_until(self._find_port)
-        wait_until(self._is_ready)
+        try:
+            wait_until(self._is_ready)
+        except AssertionError as exc:
+            exc.add_note(self.log.read_text())
+            raise
 
     def _find_port(self) -> int | None:
         assert self.process.poll() is None, self.log.read_text()
@@ -186,16 +200,20 @@ class Served:
     def _is_ready(self) -> bool:
         assert self.process.poll() is None, self.log.read_text()
         try:
-            with httpx.Client(verify=self.context(), trust_env=False) as client:
-                return client.get(f"https://127.0.0.1:{self.port}/readyz").status_code == 200
+            with httpx.Client(verify=self.context() or True, trust_env=False) as client:
+                return client.get(f"{self.origin}/readyz").status_code == 200
         except httpx.TransportError:
             return False
 
-    def context(self) -> ssl.SSLContext:
-        return ssl.create_default_context(cafile=self.trusted)
+    def context(self) -> ssl.SSLContext | None:
+        return ssl.create_default_context(cafile=self.trusted) if self.trusted else None
+
+    @property
+    def origin(self) -> str:
+        return f"{'https' if self.trusted else 'http'}://127.0.0.1:{self.port}"
 
     def url(self, connection: str) -> str:
-        return f"https://127.0.0.1:{self.port}/push/{connection}"
+        return f"{self.origin}/push/{connection}"
 
     def children(self, name: str = "") -> list[psutil.Process]:
         """Give its living children whose command line holds `name`."""
@@ -233,11 +251,24 @@ class Served:
         wait_until(lambda: not any(is_alive(process) for process in self._family), 5)  # Python's own helpers
         self.has_ended = True
 
+    def kill_all(self) -> None:
+        """Do as `kill -9` of the whole family does: a container that is killed, a machine that runs out of memory."""
+        self._family = [self.process]
+        with suppress(psutil.NoSuchProcess):  # it may have ended by itself
+            self._family += self.process.children(recursive=True)
+        self.has_ended = True
+        for process in self._family:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+        self.process.wait(10)
+        wait_until(lambda: not any(is_alive(process) for process in self._family))
+
     def kill_its_first_process(self) -> None:
         """Do as `kill -9` does; the others of its family must end by themselves."""
         self._family = [self.process, *self.process.children(recursive=True)]
         self.has_ended = True
         self.process.kill()
+        self.process.wait(10)
         wait_until(lambda: not any(is_alive(process) for process in self._family))
 
     def kill(self) -> None:
