@@ -1,7 +1,8 @@
 """The way to the disk for pushes: a writer's thread, one transaction for all that wait, and a spool behind it.
 
 *Acknowledged means committed.* `put` returns after the commit that holds the report. Batches size themselves: while one
-transaction is on its way to the disk, the next pushes gather; nothing lingers.
+transaction is on its way to the disk, the next pushes gather. Only where few wait, and others are likely to come within
+milliseconds, is that waited for (`gathering`).
 
 A batch that the database does not take, or has not answered for `STALL_S`, is committed to the spool instead, by a
 thread that never touches the database, and so is all that comes until the spool is drained: order of arrival stays.
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from receiver.errors import StorageUnavailableError
 from receiver.logs import get_logger
+from receiver.storage.gathering import ENOUGH, LOOK_S, LOOKS, Gathering
 from receiver.storage.inbox_batch import Answer, Batch, Done, Refusals, is_away, join_unless_stuck, settle
 from receiver.storage.inbox_room import Room, take_reports
 from receiver.storage.inbox_rows import Outcome, batch_size
@@ -82,6 +84,7 @@ class Inbox:
         """Whether the database has not answered a batch for too long, and the writer still waits for it."""
         self._hold_until = 0.0
         self._refusals = Refusals()
+        self._gathering = Gathering()
         self._stopping = self._ending = False
         self._thread: threading.Thread | None = None
         self._spool_thread: threading.Thread | None = None
@@ -293,15 +296,27 @@ class Inbox:
             self._wake.wait()
             self._wake.clear()
             stopping = self._stopping  # asked before the queues: what was put before `stop` is seen below
+            self._gather()
             while (batch := self._take_for_writer()) is not None:
                 if isinstance(batch.items[0], tuple):
                     is_claimed = partial(getattr, batch, "claimed")
                     self._finish(batch, self._writer.store_reports(batch.items, is_claimed))  # type: ignore[arg-type]
                 else:
                     self._finish(batch, self._writer.keep_rejections(batch.items))  # type: ignore[arg-type]
+                self._gather()
             if stopping:
                 self._writer.close()
                 return
+
+    def _gather(self) -> None:
+        """Wait a moment for more pushes, where few wait and more are likely to come."""
+        waiting = len(self._reports)
+        if waiting and self._gathering.is_worth_it(waiting) and not (self._stopping or self.is_spooling):
+            for _ in range(LOOKS):
+                time.sleep(LOOK_S)
+                if len(self._reports) >= ENOUGH:
+                    break
+            self._gathering.waited(anybody_came=len(self._reports) > waiting)
 
     def _take_for_writer(self) -> Batch | None:
         """Give reports, or where none wait rejections."""
