@@ -176,12 +176,11 @@ def test_a_receiver_keeps_spooling_while_its_postgresql_comes_back_with_an_older
         pass
     with on_postgresql.engine.begin() as connection:
         newest = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar_one()
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0001'")
     postgresql.stop()
     try:
         with on_postgresql.serve() as served:
             postgresql.start()
-            with on_postgresql.engine.begin() as connection:
-                connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0001'")
             assert set(served.push(NAME, pushes)) == {200}
             wait_until(lambda: "receiver db upgrade" in served.log.read_text())
             assert on_postgresql.count_reports() == 0
