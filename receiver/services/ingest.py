@@ -15,6 +15,7 @@ Nothing here decrypts, and nothing asks a network. Source: LRC–AS tunnel inter
 from __future__ import annotations
 
 import hashlib
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from receiver.errors import PushRejected, Reason, ReceiverError, StorageUnavailableError
@@ -29,7 +30,6 @@ from receiver.thingpark.token import read_token_elements, verify_query_agrees, v
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from datetime import datetime
 
     from receiver.services.connection_directory import ConnectionDirectory, VerifyingConnection
     from receiver.storage.inbox import Inbox
@@ -39,6 +39,9 @@ if TYPE_CHECKING:
     from receiver.thingpark.token import TokenElements
 
 _log = get_logger(__name__)
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
 
 _DECOY_KEYS = ((b"a key that no connection has",),)
 """Hashed for unknown connections, so that they take as long as a known one."""
@@ -246,7 +249,7 @@ def _in_order_of_time(at: datetime | None, digest: bytes) -> bytes:
     Ids of about one time so stand side by side in their index. Those of a batch would otherwise write a page
     each, all over it.
     """
-    milliseconds = int(at.timestamp() * 1000) & 0xFFFFFFFFFFFF if at is not None else 0
+    milliseconds = (at - _EPOCH) // _MILLISECOND & 0xFFFFFFFFFFFF if at is not None else 0
     return milliseconds.to_bytes(6, "big") + digest[:10]
 
 

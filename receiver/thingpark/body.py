@@ -141,7 +141,7 @@ def build_body(kind: str, content_type: ContentType, members: Mapping[str, Value
     Raises:
         PushRejected: `MALFORMED_BODY`: it is not the name of a report.
     """
-    if not KIND.match(kind):
+    if kind != UPLINK and not KIND.match(kind):
         _malformed(f"{kind[:40]!r} is not the name of a report.")
     return Body(kind, content_type, members)
 

@@ -19,6 +19,12 @@ MAX_QUERY_BYTES = 4096
 
 _PARAMETERS = ("LrnDevEui", "LrnFPort", "LrnInfos", "AS_ID", "Time", "Token")
 
+_USUAL_QUERY = re.compile(
+    r"(?:(?:LrnDevEui=([0-9A-Za-z]*+)|LrnFPort=([0-9]*+)|LrnInfos=([!$'-~]*+)|AS_ID=([!$'-~]*+)|"
+    r"Time=([0-9A-Za-z%:.+-]*+)|(Token=[0-9A-Fa-f]{64}))(?:&|\Z)){6}+\Z"
+)
+"""Six parameters and nothing else, in any order. If each was found, then none stands twice."""
+
 _TOKEN = re.compile(r"[0-9A-Fa-f]{64}\Z")
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.(\d{1,9}))?(Z|[+-]\d\d:?\d\d)?\Z", re.ASCII)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -68,9 +74,31 @@ def parse_signed_query(raw: bytes) -> SignedQuery:
         _malformed_query(f"The query has {len(raw)} bytes; at most {MAX_QUERY_BYTES} are read.")
     try:
         text = raw.decode("utf-8")
-        found, without_token = _split_query(text)
+        return _usual_query(text) or _read_query(text)
     except UnicodeDecodeError:
         _malformed_query("The query is not UTF-8.")
+
+
+def _usual_query(text: str) -> SignedQuery | None:
+    """Give what networks send, of which at most Time is percent-encoded, with one look; None for all else."""
+    match = _USUAL_QUERY.match(text)
+    if match is None:
+        return None
+    dev_eui, f_port, infos, as_id, time, token = match.groups()
+    if dev_eui is None or f_port is None or infos is None or as_id is None or time is None or token is None:
+        return None
+    time = time.replace("%3A", ":").replace("%2B", "+")
+    at = parse_time(time)  # what is encoded in another way is no time here
+    if at is None:
+        return None
+    begin, end = match.span(6)
+    without_token = text[: begin - 1] if end == len(text) else text[:begin] + text[end + 1 :]
+    return SignedQuery(dev_eui, f_port, infos, as_id, time, token[6:], at, without_token)
+
+
+def _read_query(text: str) -> SignedQuery:
+    """Give any query's parameters one by one, or say what is wrong with it."""
+    found, without_token = _split_query(text)
     if len(found) < len(_PARAMETERS):
         missing = ", ".join(name for name in _PARAMETERS if name not in found)
         _malformed_query(

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from receiver.errors import PushRejected
 from receiver.thingpark.body import parse_body
-from receiver.thingpark.plain_body import _FIELDS, _TAKEN_OUT, MAX_PLAIN_BYTES, MAX_SHAPES, _shapes, parse_signed_body
+from receiver.thingpark.plain_body import _TAKEN_OUT, MAX_PLAIN_BYTES, MAX_SHAPES, _shapes, _Signed, parse_signed_body
 
 UPLINK = (
     '{"DevEUI_uplink": {"Time": "2026-11-21T08:30:00.000+01:00","DevEUI": "0059AC0000000001","FPort": 2,"FCntUp": 7,'
@@ -46,7 +46,7 @@ def signed_values(parse, raw):
         body = parse(raw)
     except PushRejected as exc:
         return exc.reason
-    values = {name: body.members[name] for name in _FIELDS if body.members.get(name) is not None}
+    values = {name: body.members[name] for name in _Signed.__annotations__ if body.members.get(name) is not None}
     return body.kind, body.content_type, values
 
 
