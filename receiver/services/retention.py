@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from receiver.services.connections import LONGEST_MAX_DEVIATION_S
 from receiver.storage.engine import read, write
 from receiver.storage.retention import KEPT, delete_old_rows, find_old_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from datetime import datetime, timedelta
+    from datetime import datetime
 
     from sqlalchemy import Engine
+
+REPORTS_LEAST_AGE = timedelta(seconds=2 * LONGEST_MAX_DEVIATION_S)
+"""A push is taken while its Time is at most a max deviation behind or ahead. So the same push can be taken from one max
+deviation before its Time until one after it, and for so long its report must be there to know it by."""
 
 NOUNS = tuple(KEPT)
 """What can be given an age: reports, uplinks, …"""
@@ -32,7 +38,8 @@ def prune(
     """Walk once through the tables that have an age and delete what is older; after each step, give what it did.
 
     Whoever iterates paces it: nothing is locked between two steps. With `dry_run` nothing is deleted.
-    An uplink goes with its receptions, a report with its deliveries; an uplink stays when its report goes.
+    An uplink goes with its receptions, a report with its deliveries; an uplink stays when its report goes. No report
+    goes before REPORTS_LEAST_AGE, whatever its age.
 
     Raises:
         StorageUnavailableError: the database is away; what was given before is done.
@@ -40,7 +47,8 @@ def prune(
     for noun in NOUNS:
         if noun not in ages:
             continue
-        before, after_id, is_last = now - ages[noun], 0, False
+        age = max(ages[noun], REPORTS_LEAST_AGE) if noun == "reports" else ages[noun]
+        before, after_id, is_last = now - age, 0, False
         while not is_last:
             with read(engine) as connection:
                 found = find_old_rows(connection, noun, before, after_id)

@@ -11,7 +11,7 @@ from sqlalchemy import event, insert, update
 
 from receiver.config import load_settings
 from receiver.errors import StorageUnavailableError
-from receiver.services.retention import prune
+from receiver.services.retention import REPORTS_LEAST_AGE, prune
 from receiver.storage.engine import write
 from receiver.storage.retention import KEPT
 from receiver.storage.tables import (
@@ -299,3 +299,14 @@ def test_the_command_refuses_where_nothing_has_an_age(database_url, tmp_path):
 
     assert done.returncode == 1
     assert "RECEIVER_UPLINKS_KEEP_DAYS" in done.stderr
+
+
+def test_a_report_stays_for_as_long_as_the_same_push_could_come_again(field, network, device):
+    """However few days were asked for: a copy that comes when its report is gone would be another uplink."""
+    push = network.uplink(device, f_port=5, payload=b"once")
+    field.take_and_read(push)
+    field.now += REPORTS_LEAST_AGE - timedelta(seconds=1)
+    assert prune_all(field, {"reports": DAY}) == {"reports": 0}
+
+    field.now += timedelta(seconds=2)
+    assert prune_all(field, {"reports": DAY}) == {"reports": 1}
