@@ -42,3 +42,11 @@ def test_reports_that_wait_for_a_key_are_found_by_their_index(plan_of):
     plan = plan_of(write, lambda connection: wake_reports_of_device(connection, "0059AC0000000001"))
 
     assert "ix_reports_waiting" in plan
+
+
+def test_reports_of_a_rare_kind_are_found_by_their_index(plan_of):
+    question = text(
+        "SELECT id FROM reports WHERE kind = 'DevEUI_downlink_Sent' AND kind <> 'DevEUI_uplink' ORDER BY id"
+    )
+
+    assert "ix_reports_other_kinds" in plan_of(read, lambda connection: connection.execute(question))
