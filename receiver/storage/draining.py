@@ -22,7 +22,7 @@ from receiver.errors import ReceiverError, StorageUnavailableError
 from receiver.logs import get_logger
 from receiver.storage.drained_rows import check_writable, store_spooled
 from receiver.storage.engine import write
-from receiver.storage.inbox import HOLD_S
+from receiver.storage.inbox_spool import HOLD_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable

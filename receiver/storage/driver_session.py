@@ -61,6 +61,10 @@ class DriverSession:
             raise
         self._used_at = self._monotonic()
 
+    def distrust(self) -> None:
+        """Have the connection tried before it is used again: others were just lost. From any thread."""
+        self._used_at = 0.0
+
     def close(self) -> None:
         """Give the connection back. It may be used again afterwards."""
         opened, self._opened = self._opened, None

@@ -22,7 +22,7 @@ from receiver.storage.tables import revisions
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from sqlalchemy import Table
+    from sqlalchemy import PoolProxiedConnection, Table
     from sqlalchemy.engine.interfaces import Dialect
 
 BUSY_TIMEOUT_S = 10  # far longer than any commit of ours, shorter than the network's wait for an answer
@@ -92,12 +92,7 @@ def driver_cursor(engine: Engine) -> Iterator[Any]:
     """
     driver = engine.dialect.loaded_dbapi
     with _translated():
-        try:
-            connection = engine.raw_connection()
-        except driver.Error as error:  # the pool gives the driver's own, unlike `engine.connect()`
-            raise exc.DBAPIError.instance(
-                "", None, error, driver.Error, hide_parameters=True, dialect=engine.dialect
-            ) from error
+        connection = _raw_connection(engine)
         is_postgresql = engine.dialect.name == "postgresql"
         try:
             if is_postgresql:  # SQLite's connections commit by themselves unless told to begin
@@ -118,6 +113,31 @@ def driver_cursor(engine: Engine) -> Iterator[Any]:
             ) from error
         finally:
             connection.close()
+
+
+def open_detached(engine: Engine) -> Any:  # noqa: ANN401 - the driver's connection, which SQLAlchemy hides
+    """Give a connection of the driver that no pool knows of, set up as the pool's; the caller closes it.
+
+    Raises:
+        StorageUnavailableError: the database is away.
+        DBAPIError: another fault of the driver, without the parameters.
+    """
+    with _translated():
+        connection = _raw_connection(engine)
+        driver_connection = connection.driver_connection
+        connection.detach()
+        return driver_connection
+
+
+def _raw_connection(engine: Engine) -> PoolProxiedConnection:
+    """Give a connection of the pool, or raise as `engine.connect()` would: the pool gives the driver's own errors."""
+    driver = engine.dialect.loaded_dbapi
+    try:
+        return engine.raw_connection()
+    except driver.Error as error:
+        raise exc.DBAPIError.instance(
+            "", None, error, driver.Error, hide_parameters=True, dialect=engine.dialect
+        ) from error
 
 
 @contextmanager

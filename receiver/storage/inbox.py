@@ -20,17 +20,20 @@ from typing import TYPE_CHECKING, Any
 
 from receiver.errors import StorageUnavailableError
 from receiver.logs import get_logger
-from receiver.storage.gathering import ENOUGH, LOOK_S, LOOKS, Gathering
-from receiver.storage.inbox_batch import Answer, Batch, Done, Refusals, is_away, join_unless_stuck, settle
+from receiver.storage.gathering import ENOUGH, WriterWake
+from receiver.storage.inbox_batch import Answer, Batch, Done, is_away, join_unless_stuck, settle
+from receiver.storage.inbox_rejections import WaitingRejections
 from receiver.storage.inbox_room import Room, take_reports
 from receiver.storage.inbox_rows import Outcome, batch_size
-from receiver.storage.inbox_writer import InboxWriter, append_to_spool
+from receiver.storage.inbox_spool import HOLD_S, SPOOL_BATCH, SpoolThread
+from receiver.storage.inbox_writer import InboxWriter
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sqlalchemy import Engine
 
+    from receiver.storage.gathering import Wake
     from receiver.storage.rejections import NewRejection, RejectionLimits
     from receiver.storage.reports import NewReport
     from receiver.storage.spool import Spool
@@ -41,12 +44,6 @@ spool needs its time as well."""
 
 WATCH_SHARE = 0.08
 """How often the age of what is under way is looked at, as a share of STALL_S: four times a second."""
-
-SPOOL_BATCH = 512
-"""The most reports in one commit to the spool, as in one to the database."""
-
-HOLD_S = 1.0
-"""How long pushes are kept in memory at most, so that the last ones can be drained and the spool be left."""
 
 _log = get_logger(__name__)
 
@@ -69,25 +66,21 @@ class Inbox:
     ) -> None:
         """With `database_is_away` it begins with the spool."""
         self._writer = InboxWriter(engine, rejection_limits)
-        self._spool = spool
+        self._spool = None if spool is None else SpoolThread(spool, self._take_for_spool, self._finish_spool)
         self._stall_s = stall_s
         self._reports: deque[tuple[NewReport, Done]] = deque()
-        self._refused: deque[tuple[NewRejection, Done]] = deque()
+        self._refused = WaitingRejections()
         self._left_over: deque[tuple[NewReport, Done]] = deque()  # what the database did not take, before all others
-        self._wake, self._spool_wake = threading.Event(), threading.Event()
-        self._taker_wake = self._wake  # of the thread that takes reports now
+        self._wake = WriterWake(self._count_waiting)
+        self._taker_wake: Wake = self._wake  # of whoever takes reports now
         self._taking = threading.Lock()  # held to take and to claim batches, and to change ways: moments all
         self._in_writer: Batch | None = None
         self._in_spool: Batch | None = None
-        self._spool_is_stuck = False
         self.writer_is_stuck = False
         """Whether the database has not answered a batch for too long, and the writer still waits for it."""
         self._hold_until = 0.0
-        self._refusals = Refusals()
-        self._gathering = Gathering()
-        self._stopping = self._ending = False
+        self._stopping = self._writer_ends = False
         self._thread: threading.Thread | None = None
-        self._spool_thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._watch: asyncio.TimerHandle | None = None
         self._room = Room()
@@ -105,36 +98,37 @@ class Inbox:
         return (
             self._room.is_full
             or self._stopping
-            or self._spool_is_stuck
-            or (self._refusals.at is not None and self._refusals.were_just_now())
+            or (self._spool is not None and (self._spool.is_stuck or self._spool.refusals.were_just_now()))
         )
 
     @property
     def refused_lately(self) -> bool:
         """Whether neither disk took the last push that was tried, in the last half minute: for those who watch."""
-        return self._spool_is_stuck or self._refusals.were_lately()
+        return self._spool is not None and (self._spool.is_stuck or self._spool.refusals.were_lately())
 
     def start(self) -> None:
         """Start the threads. Call it on the event loop that will `put`."""
         self._loop = asyncio.get_running_loop()
+        self._wake.start(self._loop)
         self._thread = threading.Thread(target=self._run, name="inbox", daemon=True)
         if self._spool is not None:
-            self._open_spool(self._spool)
-            self._spool_thread = threading.Thread(target=self._run_spool, name="inbox-spool", daemon=True)
-            self._spool_thread.start()
+            self.last_spooled_id = self._spool.start()
+            if self.last_spooled_id or self.is_spooling:  # what an earlier run left goes first
+                self.is_spooling = True
+                self._taker_wake = self._spool.wake
         self._thread.start()
         self._look_for_stalls()
 
     async def stop(self) -> None:
         """Commit all that waits, then end. What is stuck in a dead connection is not waited for much longer."""
         self._stopping = True
-        self._wake.set()
+        await self._before_end()
+        self._writer_ends = True
+        self._wake.wake()
         if self._thread is not None:
             await join_unless_stuck(self._thread, lambda: self.writer_is_stuck, self._stall_s)
-        self._ending = True  # for the spool: what the writer leaves it is in its queue now
-        self._spool_wake.set()
-        if self._spool_thread is not None:
-            await join_unless_stuck(self._spool_thread, lambda: self._spool_is_stuck, self._stall_s)
+        if self._spool is not None:  # what the writer leaves it is in its queue now
+            await self._spool.end(self._stall_s)
         if self._watch is not None:
             self._watch.cancel()
 
@@ -177,20 +171,25 @@ class Inbox:
         Raises:
             StorageUnavailableError: the database did not take it.
         """
-        if not self._room.has_room_for(rejection) or self.database_is_away or self.writer_is_stuck or self._stopping:
+        if self.database_is_away or self.writer_is_stuck or self._stopping or not self._refused.has_room_for(rejection):
             self.rejections_dropped += 1
             return
-        self._room.add_rejection(rejection)
         try:
-            future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-            self._refused.append((rejection, partial(settle, future)))
-            self._wake.set()
-            await future
+            await self._refused.put(rejection, self._wake.wake)
         except StorageUnavailableError:
             self.rejections_dropped += 1
             raise
-        finally:
-            self._room.remove_rejection(rejection)
+
+    # --- for an inbox that knows a further way to the database
+
+    async def _before_end(self) -> None:
+        """Finish what is under way on it; nothing more is put, and the threads are still there."""
+
+    def _after_batch(self, size: int) -> None:
+        """Learn how many the writer has stored together; from its thread."""
+
+    def _count_waiting(self) -> int:
+        return len(self._reports)
 
     # --- for the drain, from its own thread
 
@@ -204,7 +203,7 @@ class Inbox:
     def let_go(self) -> None:
         """End what `hold` began."""
         self._hold_until = 0.0
-        self._spool_wake.set()
+        self._wake_spool()
 
     def end_spooling(self) -> bool:
         """Go back to the database, for a caller that holds and has drained all; say whether it was done."""
@@ -212,37 +211,41 @@ class Inbox:
             is_at_rest = self._in_spool is None and not self._left_over and not self.writer_is_stuck
             if not is_at_rest or time.monotonic() >= self._hold_until:
                 return False
+            self._writer.distrust_connection()
             self.is_spooling = self.database_is_away = False
             self._hold_until = 0.0
             self._taker_wake = self._wake
-            self._refusals.at = None
-        self._wake.set()
+            if self._spool is not None:
+                self._spool.refusals.at = None
+        self._wake.wake()
         _log.info("spooling_ended", spooled=self.spooled, drained=self.drained)
         return True
 
     # --- on the event loop
 
     def _look_for_stalls(self) -> None:
-        """Give what a disk has not answered for too long to the other one, or refuse it."""
         assert self._loop is not None, "start() comes first"  # noqa: S101
         with self._taking:
-            late = time.monotonic() - self._stall_s
-            if self._in_writer is not None and self._in_writer.began_at < late and not self.writer_is_stuck:
-                self.writer_is_stuck = True
-                self._give_up(self._in_writer, f"The database has not answered for {self._stall_s:g} s.")
-            if self._in_spool is not None and self._in_spool.began_at < late and not self._spool_is_stuck:
-                self._spool_is_stuck = True
-                self._give_up(self._in_spool, f"The spool has not answered for {self._stall_s:g} s.")
-            if self.writer_is_stuck:
-                self._fail_all(self._refused)
-            if self._spool_is_stuck or (self.writer_is_stuck and self._spool is None):
-                self._fail_all(self._left_over)
-                self._fail_all(self._reports)
+            self._give_up_stalled(time.monotonic() - self._stall_s)
         self._watch = self._loop.call_later(self._stall_s * WATCH_SHARE, self._look_for_stalls)
 
-    def _fail_all(self, queue: deque[Any]) -> None:
+    def _give_up_stalled(self, late: float) -> None:
+        """Give what a disk has not answered for too long to the other one, or refuse it; `_taking` is held."""
+        if self._in_writer is not None and self._in_writer.began_at < late and not self.writer_is_stuck:
+            self.writer_is_stuck = True
+            self._give_up(self._in_writer, f"The database has not answered for {self._stall_s:g} s.")
+        spool = self._spool
+        if spool is not None and self._in_spool is not None and self._in_spool.began_at < late and not spool.is_stuck:
+            spool.is_stuck = True
+            self._give_up(self._in_spool, f"The spool has not answered for {self._stall_s:g} s.")
+        if self.writer_is_stuck:
+            self._fail_all(self._refused.take_all())
+        if self.writer_is_stuck if spool is None else spool.is_stuck:
+            for queue in (self._left_over, self._reports):
+                self._fail_all(Batch(queue.popleft() for _ in range(len(queue))))
+
+    def _fail_all(self, batch: Batch) -> None:
         """Answer those who would wait for a thread that is stuck; `_taking` is held."""
-        batch = Batch(queue.popleft() for _ in range(len(queue)))
         self._post(batch, [StorageUnavailableError("No disk answers now.")] * len(batch.items))
 
     def _give_up(self, batch: Batch, reason: str) -> None:
@@ -276,10 +279,15 @@ class Inbox:
 
     def _begin_spooling(self, reason: str) -> None:
         self.database_is_away = True
-        self._taker_wake = self._spool_wake
+        assert self._spool is not None  # noqa: S101
+        self._taker_wake = self._spool.wake
         if not self.is_spooling:
             self.is_spooling = True
             _log.warning("spooling_began", reason=reason)
+
+    def _wake_spool(self) -> None:
+        if self._spool is not None:
+            self._spool.wake.set()
 
     def _hand_over(self, batch: Batch, answers: Sequence[Answer]) -> None:
         """Answer what is answered; leave to the spool the reports that the database did not take. `_taking` is held."""
@@ -287,49 +295,46 @@ class Inbox:
         # Of several writers the one with the older batch may be the last to give up.
         self._left_over = deque(sorted([*self._left_over, *left], key=lambda waiting: waiting[0].received_at))
         self._post(rest, answered)
-        self._spool_wake.set()
+        self._wake_spool()
 
     # --- the writer's thread
 
     def _run(self) -> None:
         while True:
             self._wake.wait()
-            self._wake.clear()
-            stopping = self._stopping  # asked before the queues: what was put before `stop` is seen below
-            self._gather()
+            ending = self._writer_ends  # asked before the queues: what was put before `stop` is seen below
             while (batch := self._take_for_writer()) is not None:
-                if isinstance(batch.items[0], tuple):
-                    is_claimed = partial(getattr, batch, "claimed")
-                    self._finish(batch, self._writer.store_reports(batch.items, is_claimed))  # type: ignore[arg-type]
-                else:
-                    self._finish(batch, self._writer.keep_rejections(batch.items))  # type: ignore[arg-type]
-                self._gather()
-            if stopping:
+                self._finish(batch, self._store(batch))
+                self._after_batch(len(batch.items))
+                if not (ending or self._refused or len(self._reports) >= ENOUGH):
+                    break  # the few that have come meanwhile are gathered
+            if ending:
                 self._writer.close()
                 return
 
-    def _gather(self) -> None:
-        """Wait a moment for more pushes, where few wait and more are likely to come."""
-        waiting = len(self._reports)
-        if waiting and self._gathering.is_worth_it(waiting) and not (self._stopping or self.is_spooling):
-            for _ in range(LOOKS):
-                time.sleep(LOOK_S)
-                if len(self._reports) >= ENOUGH:
-                    break
-            self._gathering.waited(anybody_came=len(self._reports) > waiting)
+    def _store(self, batch: Batch) -> list[Answer]:
+        if not isinstance(batch.items[0], tuple):
+            return self._writer.keep_rejections(batch.items)  # type: ignore[arg-type]
+        store = self._writer.count_copies if batch.are_copies else self._writer.store_reports
+        return store(batch.items, partial(getattr, batch, "claimed"))  # type: ignore[arg-type]
 
     def _take_for_writer(self) -> Batch | None:
-        """Give reports, or where none wait rejections."""
         with self._taking:
-            if self._reports and self.is_spooling:
-                self._spool_wake.set()
-            elif self._reports:
-                self._in_writer = Batch(take_reports(self._reports, batch_size(len(self._reports)), self._room))
-                return self._in_writer
-            if self._refused:
-                self._in_writer = Batch(self._refused.popleft() for _ in range(len(self._refused)))
-                return self._in_writer
-            return None
+            self._in_writer = self._pick_for_writer()
+            return self._in_writer
+
+    def _pick_for_writer(self) -> Batch | None:
+        """Give reports, or where none wait rejections; `_taking` is held."""
+        if self._reports and self.is_spooling:
+            self._wake_spool()
+        elif self._reports and self._taker_wake is self._wake:
+            batch = Batch(take_reports(self._reports, batch_size(len(self._reports)), self._room))
+            if self._reports:
+                self._wake.wake()
+            return batch
+        if self._refused:
+            return self._refused.take_all()
+        return None
 
     def _finish(self, batch: Batch, answers: list[Answer]) -> None:
         with self._taking:
@@ -347,35 +352,16 @@ class Inbox:
                 _log.warning("inbox_unavailable", waiting=len(batch.items), error=reason)
             self._post(batch, answers)
 
-    # --- the spool's thread, which never touches the database
-
-    def _open_spool(self, spool: Spool) -> None:
-        try:
-            self.last_spooled_id = spool.open()
-        except StorageUnavailableError as exc:
-            _log.error("spool_unusable", error=str(exc))
-        if self.last_spooled_id or self.is_spooling:  # what an earlier run left goes first
-            self.is_spooling = True
-            self._taker_wake = self._spool_wake
-
-    def _run_spool(self) -> None:
-        assert self._spool is not None  # noqa: S101
-        while True:
-            self._spool_wake.wait(HOLD_S)  # a hold may run out without a word
-            self._spool_wake.clear()
-            ending = self._ending
-            while (batch := self._take_for_spool()) is not None:
-                self._append(self._spool, batch)
-            if ending:
-                return
+    # --- the spool's thread
 
     def _take_for_spool(self) -> Batch | None:
         with self._taking:
             if not self.is_spooling:
                 if self._reports:
-                    self._wake.set()
+                    self._wake.wake()
                 return None
-            if time.monotonic() < self._hold_until and not self._ending:
+            is_ending = self._spool is not None and self._spool.is_ending
+            if time.monotonic() < self._hold_until and not is_ending:
                 return None
             self._hold_until = 0.0
             queue = self._left_over or self._reports
@@ -384,14 +370,22 @@ class Inbox:
             self._in_spool = Batch(take_reports(queue, min(len(queue), SPOOL_BATCH), self._room))
             return self._in_spool
 
-    def _append(self, spool: Spool, batch: Batch) -> None:
-        answers, last_id = append_to_spool(spool, batch.items)  # type: ignore[arg-type]
-        self._refusals.at = None if answers[-1] is Outcome.STORED else time.monotonic()
+    def _finish_spool(self, batch: Batch, answers: list[Answer], last_id: int) -> None:
         with self._taking:
             self._in_spool = None
-            self._spool_is_stuck = False
+            if self._spool is not None:
+                self._spool.is_stuck = False
             self.spooled += answers.count(Outcome.STORED)
             self.last_spooled_id = last_id or self.last_spooled_id
             if not batch.claimed:
                 batch.claimed = True
                 self._post(batch, answers)
+
+
+def make_inbox(engine: Engine, rejection_limits: RejectionLimits, spool: Spool | None = None, **options: Any) -> Inbox:  # noqa: ANN401
+    """Give the inbox for a database of this kind; the arguments are those of `Inbox`."""
+    if engine.dialect.name == "sqlite":
+        return Inbox(engine, rejection_limits, spool, **options)
+    from receiver.storage.pg_inbox import PgInbox  # which loads psycopg
+
+    return PgInbox(engine, rejection_limits, spool, **options)

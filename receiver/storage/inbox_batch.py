@@ -31,16 +31,20 @@ class RowRefusedError(StorageUnavailableError):
 
 
 class Batch:
-    """Reports or rejections with their waiters. Whoever sets `claimed` first may answer them."""
+    """Reports or rejections with their waiters. Whoever sets `claimed` first may answer them.
 
-    __slots__ = ("began_at", "claimed", "items", "waiters")
+    Of `are_copies` it is known already that they are in the database: they are only to be counted.
+    """
 
-    def __init__(self, waiting: Iterable[tuple[NewReport | NewRejection, Done]]) -> None:
+    __slots__ = ("are_copies", "began_at", "claimed", "items", "waiters")
+
+    def __init__(self, waiting: Iterable[tuple[NewReport | NewRejection, Done]], *, are_copies: bool = False) -> None:
         pairs = list(waiting)
         self.items = [item for item, _ in pairs]
         self.waiters = [done for _, done in pairs]
         self.began_at = time.monotonic()
         self.claimed = False
+        self.are_copies = are_copies
 
     def split(self, answers: Sequence[Answer]) -> tuple[list[tuple[NewReport, Done]], Batch, list[Answer]]:
         """Give the reports that a disk which is away did not take; and all others as a batch, with their answers."""

@@ -1,4 +1,4 @@
-"""How much may wait in memory for a disk: pushes by number and bytes, refused ones apart from them."""
+"""How many pushes may wait in memory for a disk, by number and bytes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ if TYPE_CHECKING:
     from collections import deque
 
     from receiver.storage.inbox_batch import Done
-    from receiver.storage.rejections import NewRejection
     from receiver.storage.reports import NewReport
 
 MAX_WAITING_REPORTS = 4096
@@ -20,18 +19,14 @@ MAX_WAITING_BYTES = 64 * 1024 * 1024
 MAX_BATCH_BYTES = 8 * 1024 * 1024
 """Bodies in one transaction: it is copied on its way, and must be done well before it counts as stalled."""
 
-MAX_WAITING_REJECTIONS = 512
-MAX_WAITING_REJECTION_BYTES = 16 * 1024 * 1024
-"""Refused pushes come from anybody; beyond this they are counted and no longer kept."""
-
 
 class Room:
     """Counts what waits, and what is under way to a disk. One thread changes it: the event loop's."""
 
-    __slots__ = ("rejection_bytes", "rejections", "report_bytes", "reports")
+    __slots__ = ("report_bytes", "reports")
 
     def __init__(self) -> None:
-        self.reports = self.report_bytes = self.rejections = self.rejection_bytes = 0
+        self.reports = self.report_bytes = 0
 
     @property
     def is_full(self) -> bool:
@@ -47,21 +42,6 @@ class Room:
         """Count one that has its answer."""
         self.reports -= 1
         self.report_bytes -= len(report.body)
-
-    def has_room_for(self, rejection: NewRejection) -> bool:
-        """Say whether this refused push may wait."""
-        is_small_enough = self.rejection_bytes + rejection.size_bytes <= MAX_WAITING_REJECTION_BYTES
-        return self.rejections < MAX_WAITING_REJECTIONS and is_small_enough
-
-    def add_rejection(self, rejection: NewRejection) -> None:
-        """Count a refused push that waits from now on."""
-        self.rejections += 1
-        self.rejection_bytes += rejection.size_bytes
-
-    def remove_rejection(self, rejection: NewRejection) -> None:
-        """Count one that has its answer."""
-        self.rejections -= 1
-        self.rejection_bytes -= rejection.size_bytes
 
 
 def take_reports(queue: deque[tuple[NewReport, Done]], count: int, room: Room) -> list[tuple[NewReport, Done]]:

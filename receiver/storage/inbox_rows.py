@@ -46,11 +46,10 @@ _LARGE_SIZES = (512, 256, 128, 64) if sqlite3.sqlite_version_info >= (3, 32) els
 # Ids are given in the order of arrival, in which reports are read. The rows go in in one order everywhere, so
 # that two receivers that take the same copies wait for and not on each other; copies of a frame come by
 # deliveries of their own, so the frame's id goes first.
-_POSTGRESQL_INSERT = (
+_INSERT_ARRAYS = (
     f"INSERT INTO reports (id, {_COLUMNS}, deliveries, state)"  # noqa: S608 - constants only
     f" SELECT id, {_COLUMNS}, 1, 'unread' FROM (SELECT nextval('reports_id_seq') AS id, new.* FROM"
-    " unnest(%b, %b, %b, %b, %b, %b, %b, %b, %b, %b, %b)"
-    f" AS new ({_COLUMNS})) AS arrived"
+    f" unnest({{}}) AS new ({_COLUMNS})) AS arrived"
     " ORDER BY coalesce(frame_id, delivery_id), id"
     " ON CONFLICT DO NOTHING RETURNING delivery_id"
 )
@@ -69,6 +68,11 @@ _PACK: tuple[Callable[[Sequence[Any]], pg_arrays.PgArray], ...] = (
     pg_arrays.byteas,
 )
 """How each column of a `NewReport`, in its order, is packed for PostgreSQL."""
+
+_POSTGRESQL_INSERT = _INSERT_ARRAYS.format(", ".join(["%b"] * len(_PACK)))
+
+PREPARED_INSERT = _INSERT_ARRAYS.format(", ".join(f"${number}" for number in range(1, len(_PACK) + 1)))
+"""For libpq itself: what `pack_reports` gives, in this order. Of the new ones the delivery's id is returned."""
 
 # Of a copy that reading knew again, the report that brought its frame first: there all deliveries are counted.
 _KNOWN = (
@@ -151,7 +155,7 @@ def _insert_sqlite(cursor: Any, new_reports: Sequence[NewReport]) -> list[bool]:
     last = cursor.lastrowid
     new = "SELECT delivery_id FROM reports WHERE id > ? AND id <= ?"
     inserted = {row[0] for row in cursor.execute(new, (last - count, last))} if count else set()
-    return _first_of_each(new_reports, inserted)
+    return first_of_each(new_reports, inserted)
 
 
 @cache
@@ -163,7 +167,17 @@ def _sqlite_insert(rows: int) -> str:
     )
 
 
-def _first_of_each(new_reports: Sequence[NewReport], inserted: set[bytes]) -> list[bool]:
+def pack_reports(new_reports: Sequence[NewReport]) -> list[pg_arrays.PgArray]:
+    """Give the parameters of PostgreSQL's statement: an array for each column.
+
+    Raises:
+        UnicodeEncodeError, struct.error, TypeError: a value that no array can hold.
+    """
+    columns = zip(*new_reports, strict=True) if new_reports else [()] * len(_PACK)
+    return [pack(column) for pack, column in zip(_PACK, columns, strict=True)]
+
+
+def first_of_each(new_reports: Sequence[NewReport], inserted: set[bytes]) -> list[bool]:
     """Say of each report whether it was inserted: of two of one delivery, the first."""
     stored = []
     for report in new_reports:
@@ -174,9 +188,8 @@ def _first_of_each(new_reports: Sequence[NewReport], inserted: set[bytes]) -> li
 
 def _insert_postgresql(cursor: Any, new_reports: Sequence[NewReport]) -> list[bool]:  # noqa: ANN401
     pg_arrays.register(cursor)
-    columns = list(zip(*new_reports, strict=True))
-    cursor.execute(_POSTGRESQL_INSERT, [pack(column) for pack, column in zip(_PACK, columns, strict=True)])
-    return _first_of_each(new_reports, {bytes(row[0]) for row in cursor.fetchall()})
+    cursor.execute(_POSTGRESQL_INSERT, pack_reports(new_reports))
+    return first_of_each(new_reports, {bytes(row[0]) for row in cursor.fetchall()})
 
 
 def _note_deliveries(

@@ -57,9 +57,18 @@ class InboxWriter:
         """
         return self._store(new_reports, lambda reports: self._insert(reports, is_taken_over))
 
+    def count_copies(self, copies: Sequence[NewReport], is_taken_over: Callable[[], bool]) -> list[Answer]:
+        """Count further deliveries of reports that are in the database already."""
+        self._note(list(copies), is_taken_over)
+        return [Outcome.DUPLICATE] * len(copies)
+
     def keep_rejections(self, refused: Sequence[NewRejection]) -> list[Answer]:
         """Commit refused pushes in the same manner, and keep them within their bounds."""
         return self._store(refused, self._keep)
+
+    def distrust_connection(self) -> None:
+        """Have its connection tried before the next batch: the database was away. From any thread."""
+        self._session.distrust()
 
     def close(self) -> None:
         """Give the connection back. For the thread that stored, at its end."""

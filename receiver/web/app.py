@@ -15,7 +15,7 @@ from receiver.services.connection_directory import ConnectionDirectory
 from receiver.services.ingest import Ingest
 from receiver.storage.draining import Drain
 from receiver.storage.engine import open_engine
-from receiver.storage.inbox import Inbox
+from receiver.storage.inbox import make_inbox
 from receiver.storage.rejections import RejectionLimits
 from receiver.storage.schema import prepare_schema
 from receiver.storage.spool import Spool
@@ -62,7 +62,7 @@ def build_app(
         Spool(settings.spool_path, settings.spool_max_bytes, settings.spool_max_age_s) for _ in range(2)
     )
     own_engine = open_engine(url)  # for what must not wait for the connections that pushes hold
-    inbox = Inbox(
+    inbox = make_inbox(
         engine,
         RejectionLimits(
             max_rows=settings.rejections_max_rows,

@@ -10,7 +10,7 @@ from threading import Thread
 from sqlalchemy import func, select
 
 from receiver.storage.engine import driver_cursor, read, write
-from receiver.storage.inbox import Inbox
+from receiver.storage.inbox import make_inbox
 from receiver.storage.inbox_rows import Outcome, insert_new_reports, note_deliveries
 from receiver.storage.rejections import NewRejection, RejectionLimits
 from receiver.storage.reports import NewReport
@@ -60,7 +60,7 @@ def use_inbox(engine, work):
     """Run `work(inbox)` on a loop of its own, between start and stop."""
 
     async def main():
-        inbox = Inbox(engine, LIMITS)
+        inbox = make_inbox(engine, LIMITS)
         inbox.start()
         try:
             return await work(inbox)
@@ -83,7 +83,7 @@ def put_together(engine, new_reports):
     """Let all of them wait before the writer starts, so that they are one batch."""
 
     async def main():
-        inbox = Inbox(engine, LIMITS)
+        inbox = make_inbox(engine, LIMITS)
         inbox._loop = asyncio.get_running_loop()
         waiting = [asyncio.create_task(inbox.put(report)) for report in new_reports]
         await asyncio.sleep(0)

@@ -10,7 +10,7 @@ from sqlalchemy import text
 
 from receiver.storage.draining import Drain, DrainTiming
 from receiver.storage.engine import open_engine
-from receiver.storage.inbox import Inbox
+from receiver.storage.inbox import make_inbox
 from receiver.storage.spool import Spool, read_spool_state
 from tests.integration.inbox_use import LIMITS
 
@@ -37,7 +37,7 @@ class Outage:
 
         async def main():
             spool = self.spool(**(bounds or {}))
-            inbox = Inbox(self.engine, LIMITS, spool, stall_s=STALL_S, **options)
+            inbox = make_inbox(self.engine, LIMITS, spool, stall_s=STALL_S, **options)
             own = open_engine(self.engine.url.render_as_string(hide_password=False))
             drain = Drain(own, self.spool(**(bounds or {})), inbox, lambda: self.now, timing=QUICK)
             inbox.start()

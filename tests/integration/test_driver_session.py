@@ -67,6 +67,19 @@ def test_after_a_pause_a_connection_that_died_meanwhile_is_not_used(engine, sess
     assert "later" in names(engine)
 
 
+def test_a_connection_that_is_distrusted_is_tried_before_its_next_use(engine, session):
+    if engine.dialect.name == "sqlite":
+        pytest.skip("SQLite has no server that could end a connection")
+    with session.cursor() as cursor:
+        cursor.execute("SELECT 1").fetchall()
+        end(cursor, engine)
+    session.distrust()
+
+    with session.cursor() as cursor:
+        cursor.execute(INSERT.format("later"))
+    assert "later" in names(engine)
+
+
 def end(cursor, engine) -> None:
     """Let PostgreSQL end the session's connection, from another one."""
     process_id = cursor.connection.info.backend_pid

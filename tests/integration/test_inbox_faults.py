@@ -10,8 +10,9 @@ from sqlalchemy import delete, func, select
 
 from receiver.errors import StorageUnavailableError
 from receiver.storage.engine import read, write
-from receiver.storage.inbox import Inbox
-from receiver.storage.inbox_room import MAX_WAITING_REJECTIONS, MAX_WAITING_REPORTS
+from receiver.storage.inbox import make_inbox
+from receiver.storage.inbox_rejections import MAX_WAITING_REJECTIONS
+from receiver.storage.inbox_room import MAX_WAITING_REPORTS
 from receiver.storage.rejections import PRUNE_EVERY, RejectionLimits
 from receiver.storage.tables import rejections, reports
 from tests.integration.inbox_use import LIMITS, STORED, count, put_all, put_together, use_inbox
@@ -68,7 +69,7 @@ def test_a_sender_that_went_away_is_stored_all_the_same(engine, new_report):
 
 def test_stop_commits_what_waits(engine, new_report):
     async def main():
-        inbox = Inbox(engine, LIMITS)
+        inbox = make_inbox(engine, LIMITS)
         inbox.start()
         puts = [asyncio.create_task(inbox.put(new_report(number))) for number in range(300)]
         await asyncio.sleep(0)
@@ -81,7 +82,7 @@ def test_stop_commits_what_waits(engine, new_report):
 
 def test_stop_right_behind_a_put_loses_nothing_however_often_it_is_tried(engine, new_report):
     async def main(number):
-        inbox = Inbox(engine, LIMITS)
+        inbox = make_inbox(engine, LIMITS)
         inbox.start()
         first = asyncio.create_task(inbox.put(new_report(number)))
         await first
@@ -95,7 +96,7 @@ def test_stop_right_behind_a_put_loses_nothing_however_often_it_is_tried(engine,
 
 def test_a_stopped_inbox_takes_nothing_more(engine, new_report):
     async def main():
-        inbox = Inbox(engine, LIMITS)
+        inbox = make_inbox(engine, LIMITS)
         inbox.start()
         await inbox.stop()
         with pytest.raises(StorageUnavailableError):
@@ -110,7 +111,7 @@ def test_a_stopped_inbox_takes_nothing_more(engine, new_report):
 
 def test_a_push_is_refused_at_once_when_too_many_wait(engine, new_report):
     async def main():
-        inbox = Inbox(engine, LIMITS)
+        inbox = make_inbox(engine, LIMITS)
         inbox._loop = asyncio.get_running_loop()  # nobody writes yet
         waiting = [asyncio.create_task(inbox.put(new_report(number))) for number in range(MAX_WAITING_REPORTS)]
         await asyncio.sleep(0)
@@ -140,7 +141,7 @@ def test_rejections_stay_within_their_rows(engine, new_rejection, known):
     limits = RejectionLimits(max_rows=20, max_bytes=10**7, unknown_max_rows=20)
 
     async def main():
-        inbox = Inbox(engine, limits)
+        inbox = make_inbox(engine, limits)
         inbox.start()
         for _ in range(4):
             await asyncio.gather(*(inbox.put_rejection(new_rejection(known=known)) for _ in range(100)))
@@ -154,7 +155,7 @@ def test_rejections_stay_within_their_bytes(engine, new_rejection):
     limits = RejectionLimits(max_rows=10_000, max_bytes=2 * 1024 * 1024, unknown_max_rows=10)
 
     async def main():
-        inbox = Inbox(engine, limits)
+        inbox = make_inbox(engine, limits)
         inbox.start()
         for _ in range(80):
             await inbox.put_rejection(new_rejection(bytes(256 * 1024)))
@@ -170,7 +171,7 @@ def test_the_newest_rejections_are_those_that_stay(engine, new_rejection):
     limits = RejectionLimits(max_rows=5, max_bytes=10**7, unknown_max_rows=5)
 
     async def main():
-        inbox = Inbox(engine, limits)
+        inbox = make_inbox(engine, limits)
         inbox.start()
         for number in range(PRUNE_EVERY * 2 + 3):
             await inbox.put_rejection(replace(new_rejection(), detail=str(number)))

@@ -15,7 +15,7 @@ from receiver.errors import StorageUnavailableError
 from receiver.services.connections import remove_connection
 from receiver.storage.drained_rows import store_spooled
 from receiver.storage.engine import write
-from receiver.storage.inbox import Inbox
+from receiver.storage.inbox import make_inbox
 from receiver.storage.inbox_room import MAX_WAITING_BYTES
 from receiver.storage.spool import ROW_BYTES
 from receiver.storage.tables import rejections, reports
@@ -222,7 +222,7 @@ def test_a_connection_that_is_dead_keeps_neither_the_spool_nor_the_drain(outage,
 
 def test_without_a_spool_a_push_that_is_not_answered_in_time_is_refused(engine, new_report):
     async def main():
-        inbox = Inbox(engine, LIMITS, stall_s=0.3)
+        inbox = make_inbox(engine, LIMITS, stall_s=0.3)
         inbox.start()
         with hanging(engine):
             outcomes = await asyncio.gather(
@@ -287,7 +287,7 @@ def test_a_push_is_refused_at_once_when_too_many_bytes_wait(engine, new_report):
     large = bytes(256 * 1024)
 
     async def main():
-        inbox = Inbox(engine, LIMITS)
+        inbox = make_inbox(engine, LIMITS)
         inbox._loop = asyncio.get_running_loop()  # nobody writes yet
         fitting = MAX_WAITING_BYTES // len(large)
         waiting = [asyncio.create_task(inbox.put(new_report(number)._replace(body=large))) for number in range(fitting)]
