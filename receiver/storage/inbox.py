@@ -186,7 +186,7 @@ class Inbox:
         """Finish what is under way on it; nothing more is put, and the threads are still there."""
 
     def _after_batch(self, size: int) -> None:
-        """Learn how many the writer has stored together; from its thread."""
+        """Learn how many reports the writer has stored together; from its thread."""
 
     def _count_waiting(self) -> int:
         return len(self._reports)
@@ -304,8 +304,10 @@ class Inbox:
             self._wake.wait()
             ending = self._writer_ends  # asked before the queues: what was put before `stop` is seen below
             while (batch := self._take_for_writer()) is not None:
-                self._finish(batch, self._store(batch))
-                self._after_batch(len(batch.items))
+                answers = self._store(batch)
+                self._finish(batch, answers)
+                if isinstance(batch.items[0], tuple) and answers[0] is Outcome.STORED:
+                    self._after_batch(len(answers))
                 if not (ending or self._refused or len(self._reports) >= ENOUGH):
                     break  # the few that have come meanwhile are gathered
             if ending:

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 HEAD_TIMEOUT_S = 10.0
 """From the connection, or from the first byte after an answer, to the end of the head."""
 
+SURPLUS_S = 1.0
+"""How long a connection too many may be silent until it is refused; the others are refused at their first word."""
+
 HEAD_MAX_BYTES = 32 * 1024
 """A push's head has about 600 bytes; proxies usually allow 8 KiB a header."""
 
@@ -81,6 +84,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._head_bytes = 0
         self._heads = 0
         self._in_head = True
+        self._is_surplus = False
         self._in_message = False  # the parser is somewhere between the first and the last byte of a request
         self._held: tuple[RequestResponseCycle, ASGI3Application] | None = None
         self._take_push = self.app_state.get(TAKE_PUSH)
@@ -91,16 +95,20 @@ class BoundedProtocol(HttpToolsProtocol):
         self._idle_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Start the clock of the first head; or, where there are too many connections, say so and close."""
+        """Start the clock of the first head; of one connection too many, that of a word from it, whatever it is."""
         super().connection_made(transport)
         if len(self.connections) > self.app_state.get(MAX_CONNECTIONS, math.inf):
-            self._close_with(b"503 Service Unavailable")
+            # Closing before what it sends is read would reset it, and the sender would never see the answer.
+            self._is_surplus = True
+            self._head_timer = self.loop.call_later(SURPLUS_S, self._refuse_surplus)
             return
         self._head_timer = self.loop.call_later(self.head_timeout_s, self._head_too_slow)
 
     def data_received(self, data: bytes) -> None:
         """Offer a whole, plain push to the application; give everything else to the parser."""
-        if self._awaits_answer:  # the next request does not wait for this one's answer; it shall
+        if self._is_surplus:
+            self._refuse_surplus()
+        elif self._awaits_answer:  # the next request does not wait for this one's answer; it shall
             self._came_early += data
             self.flow.pause_reading()
         elif self._is_inside_a_request() or not self._take_plain(data):
@@ -280,6 +288,11 @@ class BoundedProtocol(HttpToolsProtocol):
         cycle.scope["state"][BODY_IS_LATE] = True
         cycle.more_body = False
         cycle.message_event.set()
+
+    def _refuse_surplus(self) -> None:
+        self._stop_head_timer()
+        if not self.transport.is_closing():
+            self._close_with(b"503 Service Unavailable")
 
     def _head_too_slow(self) -> None:
         self._head_timer = None
