@@ -10,12 +10,12 @@ from receiver.errors import StorageUnavailableError
 from receiver.logs import get_logger
 from receiver.storage.inbox_batch import Refusals, join_unless_stuck
 from receiver.storage.inbox_rows import Outcome
-from receiver.storage.inbox_writer import append_to_spool
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from receiver.storage.inbox_batch import Answer, Batch
+    from receiver.storage.reports import NewReport
     from receiver.storage.spool import Spool
 
 SPOOL_BATCH = 512
@@ -68,8 +68,24 @@ class SpoolThread:
             self.wake.clear()
             ending = self.is_ending
             while (batch := self._take()) is not None:
-                answers, last_id = append_to_spool(self._spool, batch.items)  # type: ignore[arg-type]
+                answers, last_id = _append(self._spool, batch.items)  # type: ignore[arg-type]
                 self.refusals.at = None if answers[-1] is Outcome.STORED else time.monotonic()
                 self._finish(batch, answers, last_id)
             if ending:
                 return
+
+
+def _append(spool: Spool, new_reports: Sequence[NewReport]) -> tuple[list[Answer], int]:
+    """Commit reports to the spool; give an answer for each, and the place of the last one that it took, or 0."""
+    count = last_id = 0
+    error = StorageUnavailableError("The spool is full.")
+    try:
+        count, last_id = spool.append(new_reports)
+    except StorageUnavailableError as exc:
+        error = exc
+    except Exception as exc:  # noqa: BLE001 - whatever happens, those who wait are answered
+        error = StorageUnavailableError(f"The spool failed with {type(exc).__name__}.")
+    lacking = len(new_reports) - count
+    if lacking:
+        _log.error("spool_refused", count=lacking, error=str(error))
+    return [Outcome.STORED] * count + [error] * lacking, last_id

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from receiver.storage.inbox_batch import Answer
     from receiver.storage.rejections import NewRejection, RejectionLimits
     from receiver.storage.reports import NewReport
-    from receiver.storage.spool import Spool
 
 DEADLOCK_TRIES = 3
 """PostgreSQL ends one of two transactions that wait for each other; that one only has to come again."""
@@ -127,22 +126,6 @@ class InboxWriter:
             if rows >= room_rows or size_bytes > room_bytes:
                 prune_rejections(connection, owner, self._limits)
                 self._unpruned[owner] = 0, 0
-
-
-def append_to_spool(spool: Spool, new_reports: Sequence[NewReport]) -> tuple[list[Answer], int]:
-    """Commit reports to the spool; give an answer for each, and the place of the last one that it took, or 0."""
-    count = last_id = 0
-    error = StorageUnavailableError("The spool is full.")
-    try:
-        count, last_id = spool.append(new_reports)
-    except StorageUnavailableError as exc:
-        error = exc
-    except Exception as exc:  # noqa: BLE001 - whatever happens, those who wait are answered
-        error = StorageUnavailableError(f"The spool failed with {type(exc).__name__}.")
-    lacking = len(new_reports) - count
-    if lacking:
-        _log.error("spool_refused", count=lacking, error=str(error))
-    return [Outcome.STORED] * count + [error] * lacking, last_id
 
 
 def _was_deadlock(exc: Exception) -> bool:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from receiver.errors import PushRejected
 from receiver.thingpark.body import parse_body
 from receiver.thingpark.plain_body import _TAKEN_OUT, MAX_PLAIN_BYTES, MAX_SHAPES, _shapes, _Signed, parse_signed_body
+from tests.unit.json_texts import json_object, json_values
 
 UPLINK = (
     '{"DevEUI_uplink": {"Time": "2026-11-21T08:30:00.000+01:00","DevEUI": "0059AC0000000001","FPort": 2,"FCntUp": 7,'
@@ -26,19 +27,7 @@ LEAVES = st.one_of(
     st.sampled_from(["true", "null", "-0", "1e1", "01", "NaN", '""', '"17"', '"a b"', '"\\u0041"', '"é"', '"a" ']),
 )
 
-
-def _object(pairs: list[tuple[str, str]]) -> str:
-    return "{" + ",".join(f'"{name}":{value}' for name, value in pairs) + "}"
-
-
-VALUES = st.recursive(
-    LEAVES,
-    lambda inner: st.one_of(
-        st.lists(st.tuples(NAMES, inner), max_size=4).map(_object),
-        st.lists(inner, max_size=3).map(lambda items: "[" + ",".join(items) + "]"),
-    ),
-    max_leaves=12,
-)
+VALUES = json_values(NAMES, LEAVES)
 
 
 def signed_values(parse, raw):
@@ -51,8 +40,8 @@ def signed_values(parse, raw):
 
 
 @given(st.lists(st.tuples(NAMES, VALUES), max_size=6), st.booleans())
-def test_it_agrees_with_the_strict_way_on_any_object(pairs, has_spaces):
-    text = _object([("DevEUI_uplink", _object(pairs))])
+def test_it_agrees_with_the_strict_way_on_anyjson_object(pairs, has_spaces):
+    text = json_object([("DevEUI_uplink", json_object(pairs))])
     raw = (text.replace(":", " : ") if has_spaces else text).encode()
     strict = signed_values(parse_body, raw)
 

@@ -14,6 +14,7 @@ from receiver.thingpark.body import parse_body
 from receiver.thingpark.plain_body import MAX_PLAIN_BYTES
 from receiver.thingpark.reports import read_raw_report, read_report
 from receiver.thingpark.typed_body import parse_typed_body
+from tests.unit.json_texts import json_object, json_values
 
 UPLINK = (
     '{"DevEUI_uplink": {"Time": "2026-11-21T08:30:00.000+01:00","DevEUI": "0059AC0000000001","FPort": 2,"FCntUp": 7,'
@@ -39,19 +40,7 @@ LEAVES = st.one_of(
     st.sampled_from(['"0059ac0000000001"', '"2026-11-21T08:30:00Z"', '"devstatusans"', f'"{"ab" * 16}"']),
 )
 
-
-def _object(pairs: list[tuple[str, str]]) -> str:
-    return "{" + ",".join(f'"{name}":{value}' for name, value in pairs) + "}"
-
-
-VALUES = st.recursive(
-    LEAVES,
-    lambda inner: st.one_of(
-        st.lists(st.tuples(NAMES, inner), max_size=4).map(_object),
-        st.lists(inner, max_size=3).map(lambda items: "[" + ",".join(items) + "]"),
-    ),
-    max_leaves=12,
-)
+VALUES = json_values(NAMES, LEAVES)
 
 
 def _strictly(raw: bytes):
@@ -69,7 +58,7 @@ def _said(read, raw: bytes):
 @given(st.sampled_from(KINDS), st.lists(st.tuples(NAMES, VALUES), max_size=8), st.booleans(), st.booleans())
 def test_any_object_is_read_as_the_strict_way_reads_it(kind, pairs, has_spaces, has_device):
     named = [("DevEUI", '"0059AC0000000001"')] if has_device else []
-    text = _object([(kind, _object([*named, *pairs]))])
+    text = json_object([(kind, json_object([*named, *pairs]))])
     raw = (text.replace(":", " : ") if has_spaces else text).encode()
 
     assert _said(read_raw_report, raw) == _said(_strictly, raw)
@@ -78,7 +67,7 @@ def test_any_object_is_read_as_the_strict_way_reads_it(kind, pairs, has_spaces, 
 @given(st.sampled_from(MEMBERS), VALUES)
 def test_an_uplink_with_any_value_of_a_member_is_read_as_the_strict_way_reads_it(name, value):
     members = {other: json.dumps(inner) for other, inner in json.loads(UPLINK)["DevEUI_uplink"].items()}
-    raw = _object([("DevEUI_uplink", _object(list((members | {name: value}).items())))]).encode()
+    raw = json_object([("DevEUI_uplink", json_object(list((members | {name: value}).items())))]).encode()
 
     assert _said(read_raw_report, raw) == _said(_strictly, raw)
 
@@ -86,7 +75,7 @@ def test_an_uplink_with_any_value_of_a_member_is_read_as_the_strict_way_reads_it
 @given(st.sampled_from(["Lrrid", "Chain", "LrrRSSI", "LrrSNR", "LrrESP"]), VALUES)
 def test_a_gateway_with_any_value_of_a_member_is_read_as_the_strict_way_reads_it(name, value):
     gateway = {"Lrrid": '"FF01045A"', "LrrRSSI": "-110.5"} | {name: value}
-    raw = UPLINK.replace('"Lrr": [', f'"Lrr": [{_object(list(gateway.items()))},').encode()
+    raw = UPLINK.replace('"Lrr": [', f'"Lrr": [{json_object(list(gateway.items()))},').encode()
 
     assert _said(read_raw_report, raw) == _said(_strictly, raw)
 
