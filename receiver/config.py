@@ -100,7 +100,8 @@ class Settings(BaseSettings):
     body_max_bytes: PositiveInt = Field(262_144, description="A larger push is answered 413.")
     body_timeout_s: _Seconds = Field(10, description="How long a push may take to arrive.")
     max_connections: PositiveInt = Field(
-        4096, description="Connections that one server process holds; one more is answered 503."
+        4096,
+        description="Connections that one server process takes on, over TLS a quarter of it; the others wait a little.",
     )
     rejections_max_rows: PositiveInt = Field(10_000, description="Rejections kept for each connection.")
     rejections_max_bytes: PositiveInt = Field(

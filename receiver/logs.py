@@ -1,6 +1,7 @@
 """Structured logs on standard error, with every key, token and payload taken out before anything is written.
 
-Loggers of other libraries go the same way. Who calls no `configure` (a short command) sees warnings only.
+Loggers of other libraries go the same way, within bounds. Who calls no `configure` (a short command) sees warnings
+only.
 """
 
 from __future__ import annotations
@@ -8,11 +9,14 @@ from __future__ import annotations
 import logging
 import re
 import sys
+from collections import defaultdict
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 import structlog
 from structlog.processors import JSONRenderer, TimeStamper, format_exc_info
 from structlog.stdlib import BoundLogger, ProcessorFormatter
+
+from receiver.log_limit import LogLimit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, MutableMapping
@@ -20,6 +24,11 @@ if TYPE_CHECKING:
     from structlog.typing import EventDict, Processor
 
 REDACTED = "[redacted]"
+
+FOREIGN_LINES_PER_S = 10
+"""Of one other library at one level: enough to see what goes on, at most a few hundred megabytes a day."""
+
+_OWN = __name__.partition(".")[0]
 
 _SECRET_NAME = re.compile(r"key|token|secret|password|passphrase|authorization|payload|query", re.IGNORECASE)
 # What has such a word in its name and tells nothing: which key it was, not the key.
@@ -67,6 +76,7 @@ def configure(level: str, log_format: Literal["console", "json"]) -> None:
             processors=[ProcessorFormatter.remove_processors_meta, _renderer(log_format)],
         )
     )
+    handler.addFilter(_ForeignLimit())
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level.upper())
@@ -108,6 +118,23 @@ def _renderer(log_format: Literal["console", "json"]) -> Processor:
         return JSONRenderer(ensure_ascii=False)
     # The plain formatter: the other ones print local variables, among them keys.
     return structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback)
+
+
+class _ForeignLimit(logging.Filter):
+    """Bounds what other libraries say: a web server says a line for every request that is none."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._limits: defaultdict[tuple[str, int], LogLimit] = defaultdict(lambda: LogLimit(FOREIGN_LINES_PER_S))
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.name.partition(".")[0] == _OWN:
+            return True
+        left_out = self._limits[record.name, record.levelno].admit(int(record.created))
+        if left_out:
+            record.msg = f"{record.getMessage()} ({left_out} lines of {record.name} were left out before this one)"
+            record.args = ()
+        return left_out is not None
 
 
 _PREPARE: list[Processor] = [

@@ -19,8 +19,8 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from receiver.errors import PushRejected, Reason, ReceiverError, StorageUnavailableError
+from receiver.log_limit import LogLimit
 from receiver.logs import get_logger
-from receiver.services.log_limit import LogLimit
 from receiver.storage.rejections import NewRejection
 from receiver.storage.reports import NewReport
 from receiver.thingpark.body import UPLINK

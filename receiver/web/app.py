@@ -19,10 +19,11 @@ from receiver.storage.inbox import make_inbox
 from receiver.storage.rejections import RejectionLimits
 from receiver.storage.schema import prepare_schema
 from receiver.storage.spool import Spool
+from receiver.web.admission import MAX_CONNECTIONS
 from receiver.web.api import api_routes
 from receiver.web.health import Readiness, health_routes
 from receiver.web.plain_request import PREFIX
-from receiver.web.protocol import BODY_TIMEOUT_S, MAX_CONNECTIONS, REFUSE_HEAD, TAKE_PUSH
+from receiver.web.protocol import BODY_TIMEOUT_S, REFUSE_HEAD, TAKE_PUSH
 from receiver.web.push import RETRY_AFTER_S, PushEndpoint
 
 if TYPE_CHECKING:

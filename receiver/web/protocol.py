@@ -11,7 +11,6 @@ ordinary, every refusal and every fault, goes the way of ASGI as if it had not b
 
 from __future__ import annotations
 
-import math
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -29,9 +28,6 @@ if TYPE_CHECKING:
 HEAD_TIMEOUT_S = 10.0
 """From the connection, or from the first byte after an answer, to the end of the head."""
 
-SURPLUS_S = 1.0
-"""How long a connection too many may be silent until it is refused; the others are refused at their first word."""
-
 HEAD_MAX_BYTES = 32 * 1024
 """A push's head has about 600 bytes; proxies usually allow 8 KiB a header."""
 
@@ -44,9 +40,6 @@ BODY_IS_LATE = "body_is_late"
 TAKE_PUSH = "take_push"
 """The name in the lifespan's state of the short way: `take_push(name, query, body, done)` says whether it takes a push
 up. If so it calls `done` once, then or later, with a `PlainAnswer`."""
-
-MAX_CONNECTIONS = "max_connections"
-"""The name in the lifespan's state of how many connections one process takes; one more is answered 503 at once."""
 
 CAME_BEFORE_LOSS = "came_before_loss"
 """The name in a request's state of what had come of a body when its sender closed the connection."""
@@ -84,7 +77,6 @@ class BoundedProtocol(HttpToolsProtocol):
         self._head_bytes = 0
         self._heads = 0
         self._in_head = True
-        self._is_surplus = False
         self._in_message = False  # the parser is somewhere between the first and the last byte of a request
         self._held: tuple[RequestResponseCycle, ASGI3Application] | None = None
         self._take_push = self.app_state.get(TAKE_PUSH)
@@ -95,20 +87,13 @@ class BoundedProtocol(HttpToolsProtocol):
         self._idle_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Start the clock of the first head; of one connection too many, that of a word from it, whatever it is."""
+        """Start the clock of the first head."""
         super().connection_made(transport)
-        if len(self.connections) > self.app_state.get(MAX_CONNECTIONS, math.inf):
-            # Closing before what it sends is read would reset it, and the sender would never see the answer.
-            self._is_surplus = True
-            self._head_timer = self.loop.call_later(SURPLUS_S, self._refuse_surplus)
-            return
         self._head_timer = self.loop.call_later(self.head_timeout_s, self._head_too_slow)
 
     def data_received(self, data: bytes) -> None:
         """Offer a whole, plain push to the application; give everything else to the parser."""
-        if self._is_surplus:
-            self._refuse_surplus()
-        elif self._awaits_answer:  # the next request does not wait for this one's answer; it shall
+        if self._awaits_answer:  # the next request does not wait for this one's answer; it shall
             self._came_early += data
             self.flow.pause_reading()
         elif self._is_inside_a_request() or not self._take_plain(data):
@@ -164,12 +149,12 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         """Close a connection that was answered before its request ended: nobody waits for the rest of it."""
-        if not self.pipeline and self.cycle.more_body:
+        if not self.pipeline and self.cycle is not None and self.cycle.more_body:
             self.transport.close()
         super().on_response_complete()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Leave no timer behind."""
+        """Leave no timer behind, and no circle: over TLS a connection holds a quarter of a megabyte until collected."""
         self._stop_head_timer()
         self._stop_body_timer()
         if self._idle_timer is not None:
@@ -179,6 +164,9 @@ class BoundedProtocol(HttpToolsProtocol):
             cycle.scope["state"][CAME_BEFORE_LOSS] = bytes(cycle.body)
             self._release()
         super().connection_lost(exc)
+        self._unset_keepalive_if_required()
+        self.cycle = self.scope = None  # type: ignore[assignment]
+        self.pipeline.clear()
 
     def shutdown(self) -> None:
         """Close after the answer that is awaited, or now."""
@@ -288,11 +276,6 @@ class BoundedProtocol(HttpToolsProtocol):
         cycle.scope["state"][BODY_IS_LATE] = True
         cycle.more_body = False
         cycle.message_event.set()
-
-    def _refuse_surplus(self) -> None:
-        self._stop_head_timer()
-        if not self.transport.is_closing():
-            self._close_with(b"503 Service Unavailable")
 
     def _head_too_slow(self) -> None:
         self._head_timer = None

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import resource
 import socket
 import sys
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING
 
 import uvicorn
 import uvloop
 
 from receiver.errors import SettingsError
+from receiver.web.admission import HANDSHAKE_TIMEOUT_S, admitting
+from receiver.web.memory import give_back_memory
 from receiver.web.protocol import BoundedProtocol
 
 if TYPE_CHECKING:
@@ -29,15 +33,15 @@ SWITCH_INTERVAL_S = 0.0002
 """How long the event loop may keep the inbox's writer waiting for the interpreter's lock. Python's 5 ms would make
 the two take turns: the disk idle while pushes are verified, and the loop idle while they are committed."""
 
+COLLECT_AFTER = 50_000
+"""How many more containers than before are looked through for circles. A push leaves none, and Python's 700 would have
+all that wait looked through again and again once thousands do: a tenth of the rate then."""
+
 KEEP_ALIVE_S = 30
 """How long a connection may be silent after an answer."""
 
 STOP_WITHIN_S = 10
 """For requests under way when told to stop; longer than any commit."""
-
-
-HANDSHAKE_TIMEOUT_S = 10.0
-"""From the connection to the end of the TLS handshake, which takes the network a second at most; uvloop's is 60 s."""
 
 
 OPEN_FILES = 16_384
@@ -66,11 +70,12 @@ def run_server(
     on_started: Callable[[], None] | None = None,
     protocol: type[BoundedProtocol] = BoundedProtocol,
     keep_alive_s: int = KEEP_ALIVE_S,
+    handshake_timeout_s: float = HANDSHAKE_TIMEOUT_S,
 ) -> None:
     """Serve until SIGTERM or SIGINT; requests under way are finished first."""
     config = uvicorn.Config(
         app,
-        http=protocol,
+        http=admitting(protocol, certificate.context if certificate else None, handshake_timeout_s),  # type: ignore[arg-type]
         ws="none",
         lifespan="on",
         log_config=None,
@@ -79,24 +84,12 @@ def run_server(
         server_header=False,
         timeout_keep_alive=keep_alive_s,
         timeout_graceful_shutdown=STOP_WITHIN_S,
-        ssl_context_factory=(lambda _config, _default: certificate.context) if certificate else None,
     )
     sys.setswitchinterval(SWITCH_INTERVAL_S)
+    gc.set_threshold(COLLECT_AFTER)
     _raise_open_files_limit()
-    with asyncio.Runner(loop_factory=ServerLoop) as runner:
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_serve(_Server(config), listener, certificate, on_started))
-
-
-class ServerLoop(uvloop.Loop):
-    """Bounds the time of TLS handshakes, for which uvicorn has no setting."""
-
-    handshake_timeout_s = HANDSHAKE_TIMEOUT_S
-
-    async def create_server(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
-        """Listen as uvloop does."""
-        if kwargs.get("ssl") is not None:
-            kwargs.setdefault("ssl_handshake_timeout", self.handshake_timeout_s)
-        return await super().create_server(*args, **kwargs)
 
 
 def _raise_open_files_limit() -> None:
@@ -124,7 +117,9 @@ async def _serve(
     certificate: ServerCertificate | None,
     on_started: Callable[[], None] | None,
 ) -> None:
-    watches = [asyncio.create_task(certificate.watch())] if certificate else []
+    watches = [asyncio.create_task(give_back_memory(partial(_count_most, server, certificate)))]
+    if certificate is not None:
+        watches.append(asyncio.create_task(certificate.watch()))
     if on_started is not None:
         watches.append(asyncio.create_task(_tell_started(server, on_started)))
     try:
@@ -132,6 +127,10 @@ async def _serve(
     finally:
         for watch in watches:
             watch.cancel()
+
+
+def _count_most(server: uvicorn.Server, certificate: ServerCertificate | None) -> int:
+    return len(server.server_state.connections) if certificate is None else certificate.context.count_most()
 
 
 async def _tell_started(server: uvicorn.Server, on_started: Callable[[], None]) -> None:

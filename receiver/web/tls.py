@@ -10,7 +10,8 @@ import asyncio
 import ssl
 import tempfile
 from pathlib import Path
-from typing import final
+from typing import Any, final
+from weakref import WeakSet
 
 from receiver.errors import SettingsError
 from receiver.logs import get_logger
@@ -78,7 +79,7 @@ class ServerCertificate:
         """
         handshake.context = self._newest
 
-    def _load(self) -> ssl.SSLContext:
+    def _load(self) -> CountingContext:
         cert_file, key_file = self._files
         with tempfile.TemporaryDirectory(prefix="receiver-tls-") as directory:  # readable by its owner only
             copies: list[Path] = []
@@ -102,8 +103,33 @@ class ServerCertificate:
         return context
 
 
-def _new_context() -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+class CountingContext(ssl.SSLContext):
+    """A context that knows how many TLS connections it has begun and are still in memory."""
+
+    def __init__(self, _protocol: int) -> None:
+        self._open: WeakSet[ssl.SSLObject] = WeakSet()
+        self._most = 0
+
+    @property
+    def connections(self) -> int:
+        """Those in their handshake, those that have ended it, and those that are being closed."""
+        return len(self._open)
+
+    def count_most(self) -> int:
+        """Give how many there were at a time since this was last asked."""
+        most, self._most = max(self._most, len(self._open)), len(self._open)
+        return most
+
+    def wrap_bio(self, *args: Any, **kwargs: Any) -> ssl.SSLObject:  # noqa: ANN401 - the signature of SSLContext
+        """Begin a connection."""
+        begun = super().wrap_bio(*args, **kwargs)
+        self._open.add(begun)
+        self._most = max(self._most, len(self._open))
+        return begun
+
+
+def _new_context() -> CountingContext:
+    context = CountingContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(["http/1.1"])
     return context

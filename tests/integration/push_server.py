@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ from receiver.services.connections import add_connection
 from receiver.storage.engine import open_engine, read
 from receiver.storage.tables import connections, rejections, reports
 from receiver.thingpark.token import sign_push
+from receiver.web.self_signed import make_self_signed_certificate
 
 ROOT = Path(__file__).parents[2]
 SERVE_ON_SOCKET = Path(__file__).with_name("serve_on_socket.py")
@@ -48,8 +50,14 @@ class PushServer:
     engine: Engine
     log: Path
     process: subprocess.Popen[str]
+    trusted: ssl.SSLContext | None = None
 
     def connect(self) -> socket.socket:
+        """Connect, over TLS if the server does that."""
+        client = self.connect_without_handshake()
+        return client if self.trusted is None else self.trusted.wrap_socket(client, server_hostname="127.0.0.1")
+
+    def connect_without_handshake(self) -> socket.socket:
         return socket.create_connection(("127.0.0.1", self.port), timeout=20)
 
     def send(self, *parts: bytes) -> Answer | None:
@@ -139,8 +147,14 @@ def uplink(**changed: object) -> bytes:
 
 
 @contextmanager
-def serving(database_url: str, directory: Path, *, options: dict[str, object], **settings: object):
+def serving(database_url: str, directory: Path, *, options: dict[str, object], tls: bool = False, **settings: object):
     """Run a server over the database; at the end it must stop by itself and must never have shown a traceback."""
+    trusted = None
+    if tls:
+        cert, key = directory / "cert.pem", directory / "key.pem"
+        make_self_signed_certificate(cert, key, datetime.now(UTC))
+        trusted = ssl.create_default_context(cafile=cert)
+        options = {**options, "certificate": [str(cert), str(key)]}
     engine = open_engine(database_url)
     if read_connections(engine) == 0:
         add_connection(
@@ -172,7 +186,7 @@ def serving(database_url: str, directory: Path, *, options: dict[str, object], *
             try:
                 assert process.stdout is not None
                 assert process.stdout.readline() == "started\n", log.read_text()
-                yield PushServer(port, engine, log, process)
+                yield PushServer(port, engine, log, process, trusted)
             finally:
                 process.send_signal(signal.SIGTERM)
                 engine.dispose()

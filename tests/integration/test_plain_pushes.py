@@ -143,35 +143,3 @@ def answers(client, count: int) -> list[tuple[int, bytes]]:
         assert chunk, f"closed after {found}"
         received += chunk
     return found
-
-
-def test_a_push_over_a_connection_too_many_is_answered_503_and_never_cut_off(module_database_url, tmp_path):
-    with serving(module_database_url, tmp_path, options={}, max_connections=3) as few:
-        held = [few.connect() for _ in range(3)]
-        for client in held:
-            client.sendall(push())
-            assert read_answer(client).status == 200
-        for _ in range(50):
-            with few.connect() as one_more:
-                one_more.sendall(push())
-                assert read_answer(one_more).status == 503
-                assert one_more.recv(1) == b""
-        for client in held:
-            client.close()
-
-
-def test_a_connection_too_many_that_says_nothing_is_answered_503_all_the_same(module_database_url, tmp_path):
-    with serving(module_database_url, tmp_path, options={}, max_connections=3) as few:
-        held = [few.connect() for _ in range(3)]
-        for client in held:
-            client.sendall(push())
-            assert read_answer(client).status == 200
-        with few.connect() as one_more:
-            answer = read_answer(one_more)
-            assert answer is not None
-            assert answer.status == 503
-            assert one_more.recv(1) == b""
-        for client in held:
-            client.sendall(push())
-            assert read_answer(client).status == 200
-            client.close()

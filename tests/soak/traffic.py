@@ -66,6 +66,7 @@ class Link(asyncio.Protocol):
         if len(rest) < int(lower[start : end if end >= 0 else None]):
             return
         self._buffer = b""
+        self.is_closed = b"\r\nconnection: close" in lower
         if self._answer is not None and not self._answer.done():
             self._answer.set_result((int(head[9:12]), rest))
 
@@ -196,7 +197,7 @@ class Traffic:
                 self._send_again(push)
         elif not push.is_again and self._random.random() < self._again:
             self._send_again(push, is_again=True)
-        if not self._keep_alive:
+        if not self._keep_alive or link.is_closed:
             link.close()
             return None
         return link

@@ -30,13 +30,14 @@ LONGEST_LINES = 400
 # Each room and the rooms it may import: always downwards, never back. A new room needs a line here.
 ARROWS: dict[str, set[str]] = {
     "errors": set(),
-    "logs": {"errors"},
+    "log_limit": set(),
+    "logs": {"errors", "log_limit"},
     "keyring": {"errors", "lorawan"},
     "config": {"errors", "keyring"},
     "lorawan": {"errors"},
     "thingpark": {"errors", "lorawan"},
     "storage": {"errors", "logs", "lorawan"},
-    "services": {"errors", "logs", "keyring", "lorawan", "thingpark", "storage"},
+    "services": {"errors", "log_limit", "logs", "keyring", "lorawan", "thingpark", "storage"},
     "simulator": {"errors", "logs", "lorawan", "thingpark"},
     "supervisor": {"errors", "logs"},
     "worker": {"errors", "logs", "keyring", "services", "storage", "config"},

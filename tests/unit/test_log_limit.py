@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from receiver.services.log_limit import LogLimit
+from receiver.log_limit import LogLimit
 
 
 def test_lines_beyond_the_bound_of_a_second_are_left_out():

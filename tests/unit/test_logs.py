@@ -102,6 +102,29 @@ def test_a_log_of_another_library_goes_the_same_way(capsys):
     assert written(capsys)["event"] == f"asked for ?Token={REDACTED}"
 
 
+def test_a_flood_of_another_library_is_bounded_and_what_was_left_out_is_counted(capsys, monkeypatch):
+    configure("info", "json")
+    monkeypatch.setattr("time.time", lambda: 7.0)
+    monkeypatch.setattr("time.time_ns", lambda: 7 * 10**9, raising=False)
+    for _ in range(100):
+        logging.getLogger("uvicorn.error").warning("Invalid %s", "request")
+    monkeypatch.setattr("time.time", lambda: 8.0)
+    monkeypatch.setattr("time.time_ns", lambda: 8 * 10**9, raising=False)
+    logging.getLogger("uvicorn.error").warning("Invalid %s", "request")
+
+    said = [json.loads(line)["event"] for line in capsys.readouterr().err.splitlines()]
+    left_out = "(90 lines of uvicorn.error were left out before this one)"
+    assert said == ["Invalid request"] * 10 + [f"Invalid request {left_out}"]
+
+
+def test_what_the_receiver_says_itself_is_never_left_out(capsys):
+    configure("info", "json")
+    for _ in range(100):
+        get_logger("receiver.test").info("push-stored")
+
+    assert capsys.readouterr().err.count("\n") == 100
+
+
 def test_a_level_below_the_chosen_one_is_not_written(capsys):
     configure("warning", "json")
 
