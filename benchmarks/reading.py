@@ -84,7 +84,8 @@ def _pushes(network: SimulatedNetwork, clock: _Clock, uplinks_: int, devices: in
         yield network.uplink(fleet[number % devices], f_port=5, payload=payload, gateways=GATEWAYS)
 
 
-def _fill(engine: Engine, keyring: Keyring, uplinks_: int, devices: int) -> None:
+def fill(engine: Engine, keyring: Keyring, uplinks_: int, devices: int) -> None:
+    """Store the reports, as the push moment does."""
     key, as_transport_key, clock = secrets.token_hex(16), AesKey(secrets.token_bytes(16)), _Clock()
     add_connection(engine, keyring, BEGINNING, name="bench", platform="thingpark", as_id=AS_ID, tunnel_key=key)
     import_clear(engine, keyring, BEGINNING, "bench", as_transport_key.reveal().hex())
@@ -106,7 +107,7 @@ def _fill(engine: Engine, keyring: Keyring, uplinks_: int, devices: int) -> None
         insert()
 
 
-def _yardstick(engine: Engine) -> float:
+def measure_yardstick(engine: Engine) -> float:
     """Give the CPU seconds that `json.loads` takes for one body."""
     with read(engine) as connection:
         bodies = [bytes(row.body) for row in connection.execute(select(reports.c.body).limit(2000).offset(500))]
@@ -135,8 +136,8 @@ def _measure(url: str, options: argparse.Namespace) -> None:
     keyring = Keyring(secrets.token_bytes(32))
     schema.upgrade(url, BEGINNING)
     engine = open_engine(url)
-    _fill(engine, keyring, options.uplinks, options.devices)
-    yardstick = _yardstick(engine)
+    fill(engine, keyring, options.uplinks, options.devices)
+    yardstick = measure_yardstick(engine)
     profile = cProfile.Profile() if options.profile else None
     now = BEGINNING + timedelta(days=1)
     wall, cpu = time.perf_counter(), time.process_time()
@@ -158,7 +159,7 @@ def _measure(url: str, options: argparse.Namespace) -> None:
     engine.dispose()
 
 
-def _on_postgresql(given: str | None, measure: Callable[[str], None]) -> None:
+def on_postgresql(given: str | None, measure: Callable[[str], None]) -> None:
     """Run `measure` on a new database of the server that is given, else of one started for this run."""
     from sqlalchemy.engine import make_url
 
@@ -201,7 +202,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as directory:
             _measure(f"sqlite:///{directory}/bench.db", options)
     if options.database != "sqlite":
-        _on_postgresql(options.database_url, lambda url: _measure(url, options))
+        on_postgresql(options.database_url, lambda url: _measure(url, options))
 
 
 if __name__ == "__main__":

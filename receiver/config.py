@@ -119,7 +119,10 @@ class Settings(BaseSettings):
     reading_batch_rows: PositiveInt = Field(200, description="Reports read in one transaction.")
     reading_idle_s: _Seconds = Field(0.05, description="How often the worker looks when there was nothing.")
     reports_keep_days: _Days | None = Field(None, description="Reports that are older are deleted; unset: never.")
-    uplinks_keep_days: _Days | None = Field(None, description="The same for uplinks, with their receptions.")
+    uplinks_keep_days: _Days | None = Field(
+        None, description="The same for uplinks, with their receptions and decodings."
+    )
+    telemetry_keep_days: _Days | None = Field(None, description="The same for measurements.")
     locations_keep_days: _Days | None = Field(None, description="The same for positions.")
     notifications_keep_days: _Days | None = Field(None, description="The same for notifications.")
     rejections_keep_days: _Days | None = Field(None, description="The same for rejections, beside their bounds.")
@@ -166,6 +169,7 @@ class Settings(BaseSettings):
             "locations": self.locations_keep_days,
             "notifications": self.notifications_keep_days,
             "rejections": self.rejections_keep_days,
+            "telemetry": self.telemetry_keep_days,
         }
         return {noun: timedelta(days=number) for noun, number in days.items() if number is not None}
 

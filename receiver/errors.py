@@ -9,6 +9,10 @@
     ├── AsTransportKeyError       the AS transport key cannot be unwrapped, or would be overwritten
     ├── NotFoundError             no such connection, key, device …
     ├── ConflictError             it exists already, or another state forbids this
+    ├── SenmlError                bytes that are no SenML pack
+    ├── CodecSourceError          a codec cannot be read from where it lies
+    ├── CodecScriptError          a codec's script does not load
+    ├── CodecEngineUnavailableError   JavaScript cannot be run here; trying again can help
     ├── SchemaError               the database's schema is not the one this version works with
     └── StorageUnavailableError   the database did not take it; trying again can help
 
@@ -117,6 +121,31 @@ class ConflictError(ReceiverError):
     """The named thing exists already, or its state forbids what was asked."""
 
     code = "conflict"
+
+
+class SenmlError(ReceiverError):
+    """The bytes are no SenML pack. The message names the record, counted from 1, and the label."""
+
+    code = "senml"
+
+
+class CodecSourceError(ReceiverError):
+    """A codec could not be read from where it lies; the message says which file, and what to do."""
+
+    code = "codec-source"
+
+
+class CodecScriptError(ReceiverError):
+    """A codec's script does not load; the sentence has JavaScript's message and the line."""
+
+    code = "codec-script"
+
+
+class CodecEngineUnavailableError(ReceiverError):
+    """The process that runs JavaScript cannot be started; trying again can help."""
+
+    code = "codec-engine-unavailable"
+    retry_can_help = True
 
 
 class SchemaError(ReceiverError):

@@ -1,4 +1,7 @@
-"""The loop that reads reports and prunes what is old. It stops between two steps, and starts again where it stopped.
+"""The loop that reads reports and prunes what is old, and beside it the one that decodes what was read.
+
+Both stop between two steps, and start again where they stopped. They are two, since a codec may take its time: a frame
+is an uplink before anybody knows what it means.
 
 *Reading never starves pushing.* SQLite has one write lock, and who waits for it asks again and again with growing
 pauses; a reader that takes it anew at once is met with it each time. So after each step on SQLite the worker leaves
@@ -7,17 +10,19 @@ the lock alone for as long as one who waits may sleep.
 
 from __future__ import annotations
 
+import threading
 import time
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from receiver.errors import StorageUnavailableError
+from receiver.codecs.engine import CodecEngine
+from receiver.errors import ReceiverError, StorageUnavailableError
 from receiver.logs import get_logger
+from receiver.services.decoding import Decoder
 from receiver.services.reading import read_again_what_did_not_open, read_batch
 from receiver.services.retention import prune
 
 if TYPE_CHECKING:
-    import threading
     from collections.abc import Callable, Iterator, Mapping
     from datetime import datetime
 
@@ -32,6 +37,9 @@ MOST_BETWEEN_TRIES_S = 10.0
 
 PRUNE_EVERY = timedelta(hours=1)
 """From the end of one walk through what is old to the next: ages are in days."""
+
+LOOK_UNTOLD_S = 1.0
+"""How often the decoder looks into its queue though nobody told it: another worker reads into the same database."""
 
 PAUSE_SHARE = 0.5
 PAUSE_LEAST_S = 0.015
@@ -55,6 +63,58 @@ def run_worker(
     What an earlier run could not read because a stored key did not open is read again once: this run may have been
     given the right key-encryption key.
     """
+    has_read = threading.Event()
+    decoding = threading.Thread(target=run_decoder, args=(settings, engine, clock, stop, has_read), name="decoder")
+    decoding.start()
+    try:
+        _read_and_prune(settings, engine, keyring, clock, stop, has_read)
+    finally:
+        stop.set()
+        has_read.set()
+        decoding.join()
+
+
+def run_decoder(
+    settings: Settings,
+    engine: Engine,
+    clock: Callable[[], datetime],
+    stop: threading.Event,
+    has_read: threading.Event,
+) -> None:
+    """Decode until `stop` is set, as soon as `has_read` tells that there may be something; pauses grow as elsewhere."""
+    with CodecEngine() as codec_engine:
+        decoder = Decoder(engine, codec_engine)
+        pause_s = settings.reading_idle_s
+        while not stop.is_set():
+            has_read.clear()
+            began = time.monotonic()
+            try:
+                count = decoder.decode_batch(clock(), settings.reading_batch_rows)
+            except ReceiverError as exc:
+                pause_s = min(pause_s * 2, MOST_BETWEEN_TRIES_S)
+                _log.warning("decoder_waits", error=str(exc), pause_s=pause_s)
+                stop.wait(pause_s)
+                continue
+            except Exception as exc:  # noqa: BLE001 - reading must not end with it, nor decoding for good
+                pause_s = min(pause_s * 2, MOST_BETWEEN_TRIES_S)
+                _log.error("decoding_batch_failed", error=type(exc).__name__, pause_s=pause_s)
+                stop.wait(pause_s)
+                continue
+            pause_s = settings.reading_idle_s
+            if count < settings.reading_batch_rows:
+                has_read.wait(LOOK_UNTOLD_S)
+            else:
+                stop.wait(pause_after(engine, time.monotonic() - began))
+
+
+def _read_and_prune(
+    settings: Settings,
+    engine: Engine,
+    keyring: Keyring,
+    clock: Callable[[], datetime],
+    stop: threading.Event,
+    has_read: threading.Event,
+) -> None:
     pruning = Pruning(engine, settings.keep_ages)
     pause_s = settings.reading_idle_s
     looked_back = False
@@ -74,6 +134,8 @@ def run_worker(
             stop.wait(pause_s)
             continue
         pause_s = settings.reading_idle_s
+        if count:
+            has_read.set()
         if count < settings.reading_batch_rows and not pruned:
             stop.wait(pause_s)
         else:

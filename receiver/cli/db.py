@@ -72,7 +72,8 @@ def prune_(
         if not ages:
             raise SettingsError(
                 "Nothing has an age, so everything is kept: set RECEIVER_REPORTS_KEEP_DAYS, RECEIVER_UPLINKS_KEEP_DAYS,"
-                " RECEIVER_LOCATIONS_KEEP_DAYS, RECEIVER_NOTIFICATIONS_KEEP_DAYS or RECEIVER_REJECTIONS_KEEP_DAYS."
+                " RECEIVER_TELEMETRY_KEEP_DAYS, RECEIVER_LOCATIONS_KEEP_DAYS, RECEIVER_NOTIFICATIONS_KEEP_DAYS or"
+                " RECEIVER_REJECTIONS_KEEP_DAYS."
             )
         rows = Counter(dict.fromkeys(ages, 0))
         began = time.monotonic()
@@ -86,4 +87,5 @@ def prune_(
         return
     for noun, number in rows.items():
         deleted = "would be deleted" if dry_run else "deleted"
-        typer.echo(f"{counted(number, noun.removesuffix('s'))} older than {counted(ages[noun].days, 'day')} {deleted}.")
+        what = "measurement" if noun == "telemetry" else noun.removesuffix("s")
+        typer.echo(f"{counted(number, what)} older than {counted(ages[noun].days, 'day')} {deleted}.")

@@ -6,7 +6,7 @@ import asyncio
 import secrets
 import shutil
 from contextlib import aclosing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -144,11 +144,25 @@ def _set_up(data_dir: Path) -> _Setup:
             tunnel_key=tunnel_key,
             payloads="encrypted",
         )
+        _add_codecs(engine, now)
         public_key = new_key_pair(engine, keyring, now, CONNECTION)
         imported = import_wrapped(engine, keyring, now, CONNECTION, portal.wrap_for(public_key))
     finally:
         engine.dispose()
     return _Setup(settings, certificate, certificate_key, tunnel_key, portal.as_transport_key, imported.key_check_value)
+
+
+def _add_codecs(engine: Engine, now: datetime) -> None:
+    """Let what the devices send become telemetry, each kind by its model, as the network names it."""
+    from receiver.codecs.library import read_codec_file
+    from receiver.services.codecs import Scope, add_codec, assign_codec
+    from receiver.simulator.device_codecs import UNITS, script_of
+    from receiver.simulator.sensors import SENSORS
+
+    for kind, sensor in SENSORS.items():
+        codec = replace(read_codec_file(script_of(kind)).codec, units=UNITS[kind])
+        add_codec(engine, now, kind, codec, "the simulator")
+        assign_codec(engine, now, kind, Scope(model=sensor.profile))
 
 
 def _make_network(setup: _Setup, seed: int) -> SimulatedNetwork:

@@ -47,6 +47,7 @@ class DemoView:
             "\n  Look at it from another terminal:\n",
             f"    export RECEIVER_DATA_DIR={self._data_dir}",
             f"    {command} uplinks tail",
+            f"    {command} telemetry latest",
             f"    {command} device list",
             f"    {command} connection keys {connection}",
             f"    curl --cacert {certificate} {url}/readyz",

@@ -11,7 +11,22 @@ from typing import Annotated
 import typer
 
 from receiver import __version__
-from receiver.cli import api_key, as_key, connection, db, demo, device, doctor, rejections, serve, simulate, uplinks
+from receiver.cli import (
+    api_key,
+    as_key,
+    codec,
+    connection,
+    db,
+    demo,
+    device,
+    doctor,
+    redecode,
+    rejections,
+    serve,
+    simulate,
+    telemetry,
+    uplinks,
+)
 from receiver.errors import ReceiverError
 
 app = typer.Typer(
@@ -47,7 +62,10 @@ app.command()(doctor.doctor)
 app.add_typer(connection.app, name="connection")
 app.add_typer(as_key.app, name="as-key")
 app.add_typer(device.app, name="device")
+app.add_typer(codec.app, name="codec")
+app.command()(redecode.redecode)
 app.add_typer(uplinks.app, name="uplinks")
+app.add_typer(telemetry.app, name="telemetry")
 app.add_typer(rejections.app, name="rejections")
 app.add_typer(api_key.app, name="api-key")
 app.add_typer(db.app, name="db")

@@ -76,9 +76,14 @@ def show(
     heard_by = [asdict(reception) for reception in uplink.receptions]
     delivered = [asdict(delivery) for delivery in uplink.deliveries]
     if json:
-        typer.echo(as_json({**uplink.columns, "receptions": heard_by, "deliveries": delivered}))
+        decoding = None if uplink.decoding is None else asdict(uplink.decoding)
+        whole = {**uplink.columns, "decoding": decoding, "receptions": heard_by, "deliveries": delivered}
+        typer.echo(as_json(whole))
         return
     print_record(uplink.columns, json=False)
+    if uplink.decoding is not None:
+        typer.echo("\nDecoding:")
+        print_record({**asdict(uplink.decoding), "decoded": as_json(uplink.decoding.decoded)}, json=False)
     typer.echo("\nReceptions, best first:")
     print_rows(heard_by, _RECEPTION_COLUMNS, json=False)
     typer.echo("\nDeliveries, oldest first; `times` counts a retry of the same delivery:")

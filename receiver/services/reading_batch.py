@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from receiver.storage.reports import lock_reports
 from receiver.storage.seen_devices import DeviceSighting, record_sightings
+from receiver.storage.telemetry import forget_decodings
+from receiver.storage.undecoded import enqueue_undecoded
 from receiver.storage.uplinks import (
     NewReception,
     NewUplink,
@@ -22,7 +24,7 @@ from receiver.storage.uplinks import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from datetime import datetime
 
     from sqlalchemy import Connection
@@ -153,6 +155,7 @@ class ReadBatch:
         seen.customer_id = heading.customer_id or seen.customer_id
         seen.model = data.model or seen.model
         seen.model_version = data.model_version or seen.model_version
+        seen.driver = heading.driver or seen.driver
         if f_cnt_up is not None:
             seen.last_f_cnt_up = f_cnt_up
         told = battery_level is not None or margin_db is not None
@@ -224,6 +227,9 @@ class ReadBatch:
             ],
         )
         update_payloads(connection, self._payload_updates)
+        sealed = [update["uplink_id"] for update in self._payload_updates if update["new_state"] == "waiting_for_key"]
+        forget_decodings(connection, sealed)
+        enqueue_undecoded(connection, [*self._decodable(ids), *self._decodable_now()])
         mark_conflicting(connection, sorted(self._conflicting))
         lock_reports(connection, [*self._report_ids, *(first for first, _ in self._copies)])
         for first, copy in self._copies:
@@ -231,6 +237,22 @@ class ReadBatch:
         insert_locations(connection, self._locations)
         insert_notifications(connection, self._notifications)
         record_sightings(connection, list(self._sightings.values()))
+
+    def _decodable(self, ids: Sequence[int]) -> Iterator[int]:
+        """Give the ids of the new uplinks whose payload a codec can read."""
+        for uplink_id, new in zip(ids, self._uplinks, strict=True):
+            row = new.row
+            if row.payload_state in _CLEAR and row.f_port:
+                yield uplink_id
+
+    def _decodable_now(self) -> Iterator[int]:
+        """Give the ids of those whose key came, or whose payload turned out to be encrypted."""
+        for update in self._payload_updates:
+            if update["new_state"] in _CLEAR:
+                yield update["uplink_id"]
+
+
+_CLEAR = {"clear", "decrypted"}
 
 
 def _uplink_row(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from receiver.services.connections import LONGEST_MAX_DEVIATION_S
 from receiver.storage.engine import read, write
 from receiver.storage.retention import KEPT, delete_old_rows, find_old_rows
+from receiver.storage.telemetry_retention import count_old_values, delete_old_values, find_old_values
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -20,7 +21,9 @@ REPORTS_LEAST_AGE = timedelta(seconds=2 * LONGEST_MAX_DEVIATION_S)
 """A push is taken while its Time is at most a max deviation behind or ahead. So the same push can be taken from one max
 deviation before its Time until one after it, and for so long its report must be there to know it by."""
 
-NOUNS = tuple(KEPT)
+TELEMETRY = "telemetry"
+
+NOUNS = (*KEPT, TELEMETRY)
 """What can be given an age: reports, uplinks, …"""
 
 
@@ -38,14 +41,17 @@ def prune(
     """Walk once through the tables that have an age and delete what is older; after each step, give what it did.
 
     Whoever iterates paces it: nothing is locked between two steps. With `dry_run` nothing is deleted.
-    An uplink goes with its receptions, a report with its deliveries; an uplink stays when its report goes. No report
-    goes before REPORTS_LEAST_AGE, whatever its age.
+    An uplink goes with its receptions and its decoding, a report with its deliveries; an uplink stays when its report
+    goes, and measurements stay when their uplink does. No report goes before REPORTS_LEAST_AGE, whatever its age.
 
     Raises:
         StorageUnavailableError: the database is away; what was given before is done.
     """
     for noun in NOUNS:
         if noun not in ages:
+            continue
+        if noun == TELEMETRY:
+            yield from _prune_telemetry(engine, now - ages[noun], dry_run=dry_run)
             continue
         age = max(ages[noun], REPORTS_LEAST_AGE) if noun == "reports" else ages[noun]
         before, after_id, is_last = now - age, 0, False
@@ -58,3 +64,17 @@ def prune(
                 with write(engine) as connection:
                     rows = delete_old_rows(connection, noun, before, found.ids)
             yield PruneStep(noun, rows)
+
+
+def _prune_telemetry(engine: Engine, before: datetime, *, dry_run: bool) -> Iterator[PruneStep]:
+    look = count_old_values if dry_run else find_old_values
+    after_id, is_last = 0, False
+    while not is_last:
+        with read(engine) as connection:
+            found = look(connection, before, after_id)
+        after_id, is_last = found.next_after_id, found.is_last
+        rows = found.rows
+        if found.up_to:
+            with write(engine) as connection:
+                rows = delete_old_values(connection, found.up_to)
+        yield PruneStep(TELEMETRY, rows)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import BigInteger, Boolean, Float, Integer, LargeBinary, Text
 
 from receiver.storage import pg_arrays
-from receiver.storage.tables import UtcTime, sqlite_time
+from receiver.storage.columns import UtcTime, sqlite_time
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

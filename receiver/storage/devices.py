@@ -25,6 +25,7 @@ class Device:
     customer_id: str | None
     model: str | None
     model_version: str | None
+    driver: str | None
     first_seen_at: datetime
     last_seen_at: datetime
     last_f_cnt_up: int | None
@@ -55,6 +56,7 @@ _DEVICE = sa.select(
     devices.c.customer_id,
     devices.c.model,
     devices.c.model_version,
+    devices.c.driver,
     devices.c.first_seen_at,
     devices.c.last_seen_at,
     devices.c.last_f_cnt_up,

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy.exc import DBAPIError
 
 from receiver.storage import pg_arrays
-from receiver.storage.tables import sqlite_time
+from receiver.storage.columns import sqlite_time
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

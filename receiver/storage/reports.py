@@ -107,6 +107,12 @@ def list_unread_reports(connection: Connection, limit: int) -> list[UnreadReport
     ]
 
 
+def read_bodies(connection: Connection, report_ids: Sequence[int]) -> list[tuple[int, bytes]]:
+    """Give the bodies of these reports, those that are still there, with their ids."""
+    rows = connection.execute(select(reports.c.id, reports.c.body).where(reports.c.id.in_(report_ids)))
+    return [(row.id, bytes(row.body)) for row in rows]
+
+
 def claim_unread_reports(connection: Connection, report_ids: Sequence[int]) -> dict[int, int | None]:
     """Give which of the reports are unread still, with their connections, which may have been removed meanwhile.
 

@@ -30,6 +30,7 @@ class DeviceSighting:
     customer_id: str | None = None
     model: str | None = None
     model_version: str | None = None
+    driver: str | None = None
     last_f_cnt_up: int | None = None
     battery_level: int | None = None
     margin_db: float | None = None
@@ -37,7 +38,7 @@ class DeviceSighting:
 
 
 _STATUS = ("battery_level", "margin_db", "status_at")
-_NEWEST_TOLD = ("connection_id", "customer_id", "model", "model_version", "last_f_cnt_up")
+_NEWEST_TOLD = ("connection_id", "customer_id", "model", "model_version", "driver", "last_f_cnt_up")
 
 _SET = {
     **{name: f"coalesce(excluded.{name}, devices.{name})" for name in _NEWEST_TOLD},
@@ -74,6 +75,7 @@ def record_sightings(connection: Connection, sightings: Sequence[DeviceSighting]
                 seen.customer_id,
                 seen.model,
                 seen.model_version,
+                seen.driver,
                 seen.last_f_cnt_up,
                 seen.battery_level,
                 seen.margin_db,

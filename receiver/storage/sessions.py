@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from receiver.storage import pg_arrays
 from receiver.storage.batch_statements import BatchStatement, as_utc, insert_statement, select_by, time_writer
-from receiver.storage.tables import session_keys, sqlite_time
+from receiver.storage.columns import sqlite_time
+from receiver.storage.tables import session_keys
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

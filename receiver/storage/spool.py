@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote
 
 from receiver.errors import StorageUnavailableError
+from receiver.storage.columns import sqlite_time
 from receiver.storage.engine import make_sqlite_file
 from receiver.storage.reports import NewReport
-from receiver.storage.tables import sqlite_time
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -7,80 +7,23 @@ database role can be granted all other tables.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from typing import Any
-
 from sqlalchemy import (
-    BigInteger,
     Boolean,
     Column,
-    DateTime,
-    Dialect,
     Float,
     ForeignKey,
     Index,
     Integer,
     LargeBinary,
-    MetaData,
     Table,
     Text,
-    TypeDecorator,
     UniqueConstraint,
     column,
     table,
     text,
 )
 
-
-class UtcTime(TypeDecorator[datetime]):
-    """`timestamptz` on PostgreSQL; on SQLite text like `2026-11-21T08:30:00.000000Z`, which sorts as time."""
-
-    impl = DateTime(timezone=True)
-    cache_ok = True
-
-    def load_dialect_impl(self, dialect: Dialect) -> Any:  # noqa: ANN401 - SQLAlchemy's signature
-        """Choose the column type of the database at hand."""
-        return dialect.type_descriptor(Text() if dialect.name == "sqlite" else DateTime(timezone=True))
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:  # noqa: ANN401
-        """Write an aware time; a naive one is an error of the caller."""
-        if value is None or dialect.name != "sqlite":
-            return value
-        return sqlite_time(value)
-
-    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:  # noqa: ANN401, ARG002
-        """Read an aware time in UTC."""
-        if value is None:
-            return None
-        if isinstance(value, str):
-            return datetime.fromisoformat(value)
-        return value.astimezone(UTC)  # type: ignore[no-any-return]
-
-
-def sqlite_time(at: datetime) -> str:
-    """Give `at` as SQLite stores it: ISO 8601 in UTC, six decimals, `Z`. A naive time raises ValueError."""
-    if at.tzinfo is None:
-        raise ValueError("A time without an offset cannot be stored.")
-    in_utc = at if at.tzinfo is UTC else at.astimezone(UTC)
-    return in_utc.isoformat(timespec="microseconds")[:-6] + "Z"  # less "+00:00"
-
-
-metadata = MetaData(
-    naming_convention={
-        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-        "fk": "fk_%(table_name)s_%(column_0_name)s",
-        "pk": "pk_%(table_name)s",
-    }
-)
-
-# SQLite gives a table its own fast row id only for a column declared INTEGER PRIMARY KEY.
-Id = BigInteger().with_variant(Integer, "sqlite")
-
-
-def _id() -> Column[int]:
-    return Column("id", Id, primary_key=True, autoincrement=True)
-
+from receiver.storage.columns import Id, UtcTime, metadata, row_id
 
 revisions = Table(
     "revisions",
@@ -92,7 +35,7 @@ revisions = Table(
 connections = Table(
     "connections",
     metadata,
-    _id(),
+    row_id(),
     Column("name", Text, nullable=False, unique=True),  # the last part of its push URL
     Column("platform", Text, nullable=False),  # thingpark | kpn-lora | kpn-things
     Column("as_id", Text, nullable=False),
@@ -106,7 +49,7 @@ connections = Table(
 tunnel_keys = Table(
     "tunnel_keys",
     metadata,
-    _id(),
+    row_id(),
     Column("connection_id", Id, ForeignKey("connections.id", ondelete="CASCADE"), nullable=False, index=True),
     Column("key_id", Text, nullable=False),  # 'k1', 'k2', …: what an operator types
     Column("sealed_key", LargeBinary, nullable=False),  # the text as typed, dashes and case kept
@@ -126,7 +69,7 @@ tunnel_key_uses = Table(  # apart from the keys, so that counting needs no right
 as_transport_keys = Table(
     "as_transport_keys",
     metadata,
-    _id(),
+    row_id(),
     Column("connection_id", Id, ForeignKey("connections.id", ondelete="CASCADE"), nullable=False, index=True),
     Column("state", Text, nullable=False),  # awaiting | active | replaced
     Column("public_key_pem", Text),
@@ -141,7 +84,7 @@ as_transport_keys = Table(
 reports = Table(
     "reports",
     metadata,
-    _id(),
+    row_id(),
     Column("connection_id", Id, ForeignKey("connections.id", ondelete="SET NULL")),
     Column("tunnel_key_id", Id),  # the key that its token was made with
     Column("kind", Text, nullable=False),  # DevEUI_uplink, …: the report's own name
@@ -184,7 +127,7 @@ reports = Table(
 deliveries = Table(  # every further delivery of a report; the first one stands in `reports`
     "deliveries",
     metadata,
-    _id(),
+    row_id(),
     Column("report_id", Id, ForeignKey("reports.id", ondelete="CASCADE"), nullable=False, index=True),
     Column("connection_id", Id, ForeignKey("connections.id", ondelete="SET NULL")),
     Column("tunnel_key_id", Id),
@@ -198,7 +141,7 @@ deliveries = Table(  # every further delivery of a report; the first one stands 
 rejections = Table(
     "rejections",
     metadata,
-    _id(),
+    row_id(),
     Column("connection_id", Id, ForeignKey("connections.id", ondelete="CASCADE")),  # null: an unknown connection
     Column("path_name", Text, nullable=False),  # the connection's name as it was called
     Column("received_at", UtcTime, nullable=False),
@@ -217,7 +160,7 @@ rejections = Table(
 api_keys = Table(  # of callers of the API; the key itself is shown once and stored nowhere
     "api_keys",
     metadata,
-    _id(),
+    row_id(),
     Column("name", Text, nullable=False, unique=True),  # who calls with it
     Column("scope", Text, nullable=False),  # read | downlink | admin
     Column("key_hash", LargeBinary, nullable=False, unique=True),  # SHA-256 of the key's text; it has 256 random bits
@@ -236,6 +179,7 @@ devices = Table(
     Column("customer_id", Text),
     Column("model", Text),  # CustomerData.alr.pro, the device profile's maker and model
     Column("model_version", Text),
+    Column("driver", Text),  # DriverCfg, producer:module:version: the codec that the network itself would use
     Column("first_seen_at", UtcTime, nullable=False),
     Column("last_seen_at", UtcTime, nullable=False),
     Column("last_f_cnt_up", Id),
@@ -247,7 +191,7 @@ devices = Table(
 sessions = Table(
     "sessions",
     metadata,
-    _id(),
+    row_id(),
     Column("dev_eui", Text, nullable=False),
     Column("dev_addr", Text),  # null for reports of before 2016, which do not name it
     Column("began_by", Text, nullable=False),  # first_seen | join | app_s_key | counter_reset | manual
@@ -271,7 +215,7 @@ session_keys = Table(
 uplinks = Table(
     "uplinks",
     metadata,
-    _id(),
+    row_id(),
     Column("report_id", Id, ForeignKey("reports.id", ondelete="SET NULL"), unique=True),
     Column("connection_id", Id, ForeignKey("connections.id", ondelete="SET NULL")),
     Column("session_id", Id, ForeignKey("sessions.id", ondelete="SET NULL")),
@@ -329,7 +273,7 @@ receptions = Table(
 locations = Table(
     "locations",
     metadata,
-    _id(),
+    row_id(),
     Column("dev_eui", Text, nullable=False),
     Column("at", UtcTime, nullable=False),  # DevLocTime: a fix that is repeated is one row
     Column("report_id", Id, ForeignKey("reports.id", ondelete="SET NULL"), index=True),  # that brought it first
@@ -349,7 +293,7 @@ locations = Table(
 notifications = Table(
     "notifications",
     metadata,
-    _id(),
+    row_id(),
     Column("report_id", Id, ForeignKey("reports.id", ondelete="SET NULL"), index=True),
     Column("dev_eui", Text, nullable=False),
     Column("at", UtcTime, nullable=False),

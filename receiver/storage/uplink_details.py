@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,7 @@ from sqlalchemy import select
 
 from receiver.errors import NotFoundError
 from receiver.storage.tables import connections, deliveries, devices, receptions, reports, tunnel_keys, uplinks
+from receiver.storage.telemetry_tables import codec_versions, codecs, decodings
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -42,6 +44,21 @@ class DeliveryView:
 
 
 @dataclass(frozen=True, slots=True)
+class DecodingView:
+    """What a codec made of the frame, or why it made nothing. `codec` is NAME@VERSION, None where it was removed."""
+
+    codec: str | None
+    state: str
+    decoded: Any
+    warnings: list[str]
+    errors: list[str]
+    decoded_at: datetime
+
+    def __repr__(self) -> str:
+        return f"DecodingView({self.codec}, {self.state})"
+
+
+@dataclass(frozen=True, slots=True)
 class UplinkDetails:
     """An uplink by its columns' names, `frm_payload` as clear hex; receptions best first, deliveries oldest first.
 
@@ -51,6 +68,8 @@ class UplinkDetails:
     columns: dict[str, Any]
     receptions: list[ReceptionView]
     deliveries: list[DeliveryView]
+    decoding: DecodingView | None
+    """None: no codec was assigned to it, or it was not looked at yet."""
 
     def __repr__(self) -> str:
         return f"UplinkDetails({self.columns['id']}, {len(self.deliveries)} deliveries)"
@@ -82,7 +101,8 @@ def get_uplink(connection: Connection, uplink_id: int) -> UplinkDetails:
     columns["frm_payload"] = None if payload is None else bytes(payload).hex()
     of_frame = [] if row["report_id"] is None else _list_deliveries(connection, row["report_id"])
     columns["delivery_count"] = sum(delivery.times for delivery in of_frame)
-    return UplinkDetails(columns, _list_receptions(connection, uplink_id), of_frame)
+    heard_by = _list_receptions(connection, uplink_id)
+    return UplinkDetails(columns, heard_by, of_frame, _find_decoding(connection, uplink_id))
 
 
 def _list_receptions(connection: Connection, uplink_id: int) -> list[ReceptionView]:
@@ -93,6 +113,28 @@ def _list_receptions(connection: Connection, uplink_id: int) -> list[ReceptionVi
         .order_by(heard.position)
     )
     return [ReceptionView(*row) for row in connection.execute(statement)]
+
+
+def _find_decoding(connection: Connection, uplink_id: int) -> DecodingView | None:
+    row = connection.execute(
+        select(decodings, codecs.c.name, codec_versions.c.version)
+        .select_from(
+            decodings.outerjoin(codec_versions, codec_versions.c.id == decodings.c.codec_version_id).outerjoin(
+                codecs, codecs.c.id == codec_versions.c.codec_id
+            )
+        )
+        .where(decodings.c.uplink_id == uplink_id)
+    ).one_or_none()
+    if row is None:
+        return None
+    return DecodingView(
+        None if row.name is None else f"{row.name}@{row.version}",
+        row.state,
+        None if row.decoded is None else json.loads(row.decoded),
+        json.loads(row.warnings or "[]"),
+        json.loads(row.errors or "[]"),
+        row.decoded_at,
+    )
 
 
 def _list_deliveries(connection: Connection, report_id: int) -> list[DeliveryView]:

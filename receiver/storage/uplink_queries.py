@@ -51,24 +51,24 @@ def list_uplinks(
     before_id: int | None = None,
 ) -> list[UplinkView]:
     """Give up to `limit` uplinks, newest stored first, before the cursor `before_id`."""
-    statement = _views().order_by(uplinks.c.id.desc()).limit(limit)
+    statement = select_views().order_by(uplinks.c.id.desc()).limit(limit)
     if dev_eui is not None:
         statement = statement.where(uplinks.c.dev_eui == dev_eui)
     if connection_name is not None:
         statement = statement.where(connections.c.name == connection_name)
     if before_id is not None:
         statement = statement.where(uplinks.c.id < before_id)
-    return _fetch(connection, statement)
+    return fetch_views(connection, statement)
 
 
 def list_uplinks_since(
     connection: Connection, after_id: int, *, limit: int, dev_eui: str | None = None
 ) -> list[UplinkView]:
     """Give up to `limit` uplinks that were stored after the cursor `after_id`, oldest first."""
-    statement = _views().where(uplinks.c.id > after_id).order_by(uplinks.c.id).limit(limit)
+    statement = select_views().where(uplinks.c.id > after_id).order_by(uplinks.c.id).limit(limit)
     if dev_eui is not None:
         statement = statement.where(uplinks.c.dev_eui == dev_eui)
-    return _fetch(connection, statement)
+    return fetch_views(connection, statement)
 
 
 def newest_uplink_id(connection: Connection) -> int:
@@ -76,7 +76,8 @@ def newest_uplink_id(connection: Connection) -> int:
     return connection.scalar(select(func.max(uplinks.c.id))) or 0
 
 
-def _views() -> Select[Any]:
+def select_views() -> Select[Any]:
+    """Give the SELECT of the columns that `fetch_views` reads, over `uplinks` with its connection and device."""
     return select(
         uplinks.c.id,
         uplinks.c.at,
@@ -103,7 +104,8 @@ def _views() -> Select[Any]:
     )
 
 
-def _fetch(connection: Connection, statement: Select[Any]) -> list[UplinkView]:
+def fetch_views(connection: Connection, statement: Select[Any]) -> list[UplinkView]:
+    """Run a SELECT that `select_views` began."""
     views = []
     for row in connection.execute(statement):
         values = list(row)

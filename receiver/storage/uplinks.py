@@ -8,8 +8,9 @@ from sqlalchemy import bindparam, func, select, update
 
 from receiver.storage import pg_arrays
 from receiver.storage.batch_statements import insert_statement, select_by
+from receiver.storage.columns import sqlite_time
 from receiver.storage.engine import dialect_insert
-from receiver.storage.tables import deliveries, locations, notifications, receptions, reports, sqlite_time, uplinks
+from receiver.storage.tables import deliveries, locations, notifications, receptions, reports, uplinks
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

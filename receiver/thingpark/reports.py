@@ -10,14 +10,14 @@ Source: ThingPark LRC–AS tunnel interface, reports; units and presence as docu
 
 from __future__ import annotations
 
-import json
 import re
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
-from receiver.errors import IdentifierError, ReportUnreadableError
+from receiver.errors import IdentifierError, PushRejected, ReportUnreadableError
 from receiver.lorawan.frame_counter import F_CNT_MAX, F_PORT_MAX
 from receiver.lorawan.identifiers import DevEui, parse_dev_eui
 from receiver.thingpark.body import parse_body
+from receiver.thingpark.customer_data import read_customer_data, read_driver
 from receiver.thingpark.fields import Fields, Notes, SpellingNeededError
 from receiver.thingpark.typed_body import parse_typed_body
 
@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from receiver.lorawan.identifiers import DevAddr
-    from receiver.thingpark.body import Body, Value
+    from receiver.thingpark.body import Body
+    from receiver.thingpark.customer_data import CustomerData
 
 MAX_COUNT = 2**31 - 1
 """What a column of whole numbers holds that is not meant for frame counters."""
@@ -66,14 +67,6 @@ class NetworkFix(NamedTuple):
     velocity_east_m_s: float | None
 
 
-class CustomerData(NamedTuple):
-    """What the owner told the network of the device: its name and its profile (`alr.pro`, `alr.ver`)."""
-
-    name: str | None = None
-    model: str | None = None
-    model_version: str | None = None
-
-
 class Heading(NamedTuple):
     """What every report about a device has. `at` is the report's own Time, None where absent or unreadable."""
 
@@ -83,6 +76,8 @@ class Heading(NamedTuple):
     at: datetime | None
     customer_id: str | None
     customer_data: CustomerData
+    driver: str | None
+    """Which codec the network itself would use: `producer:module:version` of DriverCfg, its `app` before its `mod`."""
 
 
 class UplinkReport(NamedTuple):
@@ -171,6 +166,15 @@ def read_raw_report(raw: bytes) -> tuple[Report, Notes]:
     return read_report(parse_body(raw))
 
 
+def read_time_text(raw: bytes) -> str | None:
+    """Give the Time of a report as the network spelled it, or None where there is none."""
+    try:
+        body = parse_typed_body(raw) or parse_body(raw)
+        return Fields(body.members, Notes()).text("Time")
+    except (PushRejected, SpellingNeededError):
+        return None
+
+
 def read_report(body: Body) -> tuple[Report, Notes]:
     """Give the typed report of a body, and what in it could not be read.
 
@@ -206,7 +210,8 @@ def _heading(kind: str, fields: Fields) -> Heading:
         fields.dev_addr(),
         fields.time("Time"),
         fields.text("CustomerID"),
-        _customer_data(fields),
+        read_customer_data(fields),
+        read_driver(fields),
     )
 
 
@@ -350,33 +355,3 @@ def _fix(fields: Fields) -> NetworkFix | None:
         velocity_north_m_s=fields.number("DevNorthVel"),
         velocity_east_m_s=fields.number("DevEastVel"),
     )
-
-
-def _customer_data(fields: Fields) -> CustomerData:
-    """Read CustomerData as object, as JSON text (XML), or as text in single quotes; never a fault."""
-    value = fields.value("CustomerData")
-    if isinstance(value, str) and value:
-        value = _customer_data_text(value)
-    if not isinstance(value, dict):
-        return CustomerData()
-    quiet = Fields(value, Notes())
-    alr = value.get("alr")
-    profile = Fields(alr if isinstance(alr, dict) else {}, Notes())
-    return CustomerData(_storable(quiet.text("name")), _storable(profile.text("pro")), _storable(profile.text("ver")))
-
-
-def _storable(text: str | None) -> str | None:
-    """Replace what JSON inside a text can spell and no database text can hold: NUL and half surrogate pairs."""
-    if text is None or (text.isascii() and "\0" not in text):
-        return text
-    return text.encode("utf-8", "replace").decode("utf-8").replace("\0", "?")
-
-
-def _customer_data_text(text: str) -> Value:
-    for candidate in (text, text.replace("'", '"')):
-        try:
-            parsed: Value = json.loads(candidate, parse_int=str, parse_float=str)
-        except (ValueError, RecursionError):
-            continue
-        return parsed
-    return None

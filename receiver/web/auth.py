@@ -6,14 +6,16 @@ import asyncio
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from http import HTTPStatus
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from starlette.requests import Request
 
 from receiver.errors import ConflictError, NotFoundError, StorageUnavailableError
 from receiver.logs import get_logger
 from receiver.services.api_keys import find_live_api_key
+from receiver.web.operations import Call, Operation
 from receiver.web.problems import ProblemError, forbidden, problem, unauthorised, unavailable
+from receiver.web.streams import Stream, StreamRoom
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
     from starlette.responses import Response
     from starlette.types import Receive, Scope, Send
 
-    from receiver.services.api_keys import ApiKey
+__all__ = ["CALLS_AT_ONCE", "ApiGate", "Call", "Endpoint", "Operation"]
 
 CALLS_AT_ONCE = 4
 """Each has a thread and a connection to the database; beyond this a call is told to come again. The pool's other
@@ -35,21 +37,6 @@ _MAX_HEADER = 256  # a key and the scheme have 75 characters
 _log = get_logger(__name__)
 
 
-class Call(NamedTuple):
-    """An authenticated call: its path and query parameters, and the key it came with."""
-
-    key: ApiKey
-    path: Mapping[str, str]
-    parameters: list[tuple[str, str]]
-
-
-class Operation(NamedTuple):
-    """What a method of a route does, blocking, and the scope it asks for."""
-
-    scope: str
-    run: Callable[[Call], Response]
-
-
 class ApiGate:
     """Authenticates and runs the calls of one process."""
 
@@ -58,21 +45,27 @@ class ApiGate:
         self._clock = clock
         self._free = threading.BoundedSemaphore(CALLS_AT_ONCE)
         self._threads = ThreadPoolExecutor(CALLS_AT_ONCE, thread_name_prefix="api")
+        self._streams = StreamRoom()
 
     async def handle(self, request: Request, operation: Operation) -> Response:
-        """Answer a call. Whatever happens, there is an answer, and it holds nothing that a stranger may not know."""
+        """Answer a call. Whatever happens, there is an answer, and it holds nothing that a stranger may not know.
+
+        A place is taken until the answer is there; of a long one until its first chunk is.
+        """
         scheme, _, text = request.headers.get("authorization", "")[:_MAX_HEADER].partition(" ")
         if scheme.lower() != _SCHEME or not text.strip():
             return unauthorised()
         if not self._free.acquire(blocking=False):
             return unavailable(f"{CALLS_AT_ONCE} calls are under way; come again in a moment.")
         path, parameters = dict(request.path_params), request.query_params.multi_items()
-        running = self._threads.submit(self._run, operation, text.strip(), path, parameters)
+        accept = request.headers.get("accept", "")[:_MAX_HEADER]
+        running = self._threads.submit(self._run, operation, text.strip(), path, parameters, accept)
         running.add_done_callback(lambda _: self._free.release())
-        return await asyncio.wrap_future(running)
+        answer = await asyncio.wrap_future(running)
+        return answer.enter(self._streams) if isinstance(answer, Stream) else answer
 
     def _run(
-        self, operation: Operation, text: str, path: Mapping[str, str], parameters: list[tuple[str, str]]
+        self, operation: Operation, text: str, path: Mapping[str, str], parameters: list[tuple[str, str]], accept: str
     ) -> Response:
         try:
             key = find_live_api_key(self._engine, self._clock(), text)
@@ -80,7 +73,7 @@ class ApiGate:
                 return unauthorised()
             if not key.allows(operation.scope):
                 return forbidden(operation.scope)
-            return operation.run(Call(key, path, parameters))
+            return operation.run(Call(key, path, parameters, accept))
         except ProblemError as exc:
             return problem(exc.status, exc.detail, None, **exc.members)
         except NotFoundError as exc:

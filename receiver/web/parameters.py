@@ -5,27 +5,56 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from receiver.errors import IdentifierError
+from receiver.lorawan.identifiers import parse_dev_eui
 from receiver.web.problems import wrong_parameter
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from receiver.lorawan.identifiers import DevEui
+    from receiver.web.operations import Parameter
+
 
 class Parameters:
-    """The parameters of one call. A name that is not in `known`, or that stands twice, is an error.
+    """The parameters of one call. A name that is not among `known`, or that stands twice, is an error.
 
     Raises:
         ProblemError: 400, with the parameter's name.
     """
 
-    def __init__(self, given: Iterable[tuple[str, str]], known: Sequence[str]) -> None:
+    def __init__(self, given: Iterable[tuple[str, str]], known: Sequence[Parameter]) -> None:
+        by_name = {parameter.name: parameter for parameter in known}
         self._values: dict[str, str] = {}
+        self._repeated: dict[str, list[str]] = {}
         for name, value in given:
-            if name not in known:
-                raise wrong_parameter(name[:40], f"{name[:40]!r} is no parameter here; there are {', '.join(known)}.")
-            if name in self._values:
+            if name not in by_name:
+                there_are = f"there are {', '.join(by_name)}" if by_name else "there are none"
+                raise wrong_parameter(name[:40], f"{name[:40]!r} is no parameter here; {there_are}.")
+            if "\0" in value:  # PostgreSQL has no such text
+                raise wrong_parameter(name, f"{name} has a NUL character; it must be without.")
+            if by_name[name].is_repeatable:
+                self._repeated.setdefault(name, []).append(value)
+            elif name in self._values:
                 raise wrong_parameter(name, f"{name} stands twice; give it once.")
             self._values[name] = value
+
+    def texts(self, name: str, most: int, maximum: int = 256) -> list[str] | None:
+        """Give the texts of a parameter that may stand several times, each once; None if it is not given."""
+        values = list(dict.fromkeys(self._repeated.get(name, ())))
+        if len(values) > most:
+            raise wrong_parameter(name, f"{name} stands {len(values)} times; give at most {most}.")
+        if any(not 1 <= len(value) <= maximum for value in values):
+            raise wrong_parameter(name, f"{name} must be 1 to {maximum} characters long.")
+        return values or None
+
+    def dev_eui(self, name: str) -> DevEui | None:
+        """Give a DevEUI in upper case, or None if it is not given."""
+        value = self._values.get(name)
+        try:
+            return None if value is None else parse_dev_eui(value)
+        except IdentifierError as exc:
+            raise wrong_parameter(name, str(exc)) from exc
 
     def text(self, name: str, maximum: int = 128) -> str | None:
         """Give a text of 1 to `maximum` characters, or None if it is not given."""

@@ -117,19 +117,28 @@ def changed(network, push, without=(), **members):
     return network._signer.deliver(replace(push, body=json.dumps({kind: body}).encode()))
 
 
-def refuse_inserts(engine, table, condition):
-    """Let the database itself refuse rows of `table` where `condition`."""
+def refuse_inserts(engine, table, condition, column="dev_eui"):
+    """Let the database itself refuse rows of `table` where `condition`, which is about `column`."""
     with write(engine) as connection:
         if engine.dialect.name == "postgresql":
             connection.execute(text(f"ALTER TABLE {table} ADD CONSTRAINT refused CHECK (NOT ({condition}))"))
         else:
-            condition = condition.replace("dev_eui", "NEW.dev_eui")
+            condition = condition.replace(column, f"NEW.{column}")
             connection.execute(
                 text(
                     f"CREATE TRIGGER refused BEFORE INSERT ON {table} WHEN {condition}"
                     " BEGIN SELECT RAISE(ABORT, 'refused'); END"
                 )
             )
+
+
+def allow_inserts(engine, table):
+    """Take back what `refuse_inserts` did."""
+    is_postgresql = engine.dialect.name == "postgresql"
+    with write(engine) as connection:
+        connection.execute(
+            text(f"ALTER TABLE {table} DROP CONSTRAINT refused" if is_postgresql else "DROP TRIGGER refused")
+        )
 
 
 def encrypted_push(network, device, *, payload=HELLO, tells=None, key_field=True, **options):

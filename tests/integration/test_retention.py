@@ -14,15 +14,9 @@ from receiver.errors import StorageUnavailableError
 from receiver.services.retention import REPORTS_LEAST_AGE, prune
 from receiver.storage.engine import write
 from receiver.storage.retention import KEPT
-from receiver.storage.tables import (
-    deliveries,
-    locations,
-    notifications,
-    receptions,
-    rejections,
-    reports,
-    uplinks,
-)
+from receiver.storage.tables import deliveries, locations, notifications, receptions, rejections, reports, uplinks
+from receiver.storage.telemetry_retention import ROWS_A_STEP, SERIES_A_LOOK
+from receiver.storage.telemetry_tables import series, telemetry_values
 from receiver.worker import PAUSE_LEAST_S, PAUSE_MOST_S, Pruning, pause_after, run_worker
 from tests.integration.command_line import run
 from tests.integration.reading_field import FIX
@@ -82,6 +76,52 @@ def test_a_table_without_an_age_is_kept_for_ever(field, network, device, noun):
     prune_all(field, {other: age for other, age in ALL.items() if other != noun})
 
     assert field.count(KEPT[noun].table) == before > 0
+
+
+def measured(field, number, *, series_id=1, ago=timedelta(0)):
+    """Put `number` measurements into a series, each a second after the other."""
+    with write(field.engine) as connection:
+        connection.execute(
+            insert(series).values(id=series_id, dev_eui="20635F0000000001", name=str(series_id), unit="")
+        )
+        beginning = field.now - ago
+        rows = [
+            {"series_id": series_id, "at": beginning + timedelta(seconds=number), "uplink_id": 1, "value": number}
+            for number in range(number)
+        ]
+        connection.execute(insert(telemetry_values), rows)
+
+
+def test_old_measurements_go_in_small_steps_and_the_rest_stays(field):
+    measured(field, 2 * ROWS_A_STEP + 3, series_id=1, ago=40 * DAY)
+    measured(field, 5, series_id=2, ago=40 * DAY)
+    measured(field, 7, series_id=3)
+    ages = {"telemetry": 30 * DAY}
+
+    assert prune_all(field, ages, dry_run=True) == {"telemetry": 2 * ROWS_A_STEP + 8}
+    steps = list(prune(field.engine, field.now, ages))
+    assert sum(step.rows for step in steps) == 2 * ROWS_A_STEP + 8
+    assert max(step.rows for step in steps) == ROWS_A_STEP
+    assert [row.series_id for row in field.rows(telemetry_values)] == [3] * 7
+    assert prune_all(field, ages) == {"telemetry": 0}
+
+
+def test_measurements_of_more_series_than_one_look_sees_go_too(field):
+    for number in range(1, SERIES_A_LOOK + 5):
+        measured(field, 1, series_id=number, ago=40 * DAY)
+
+    assert prune_all(field, {"telemetry": 30 * DAY}) == {"telemetry": SERIES_A_LOOK + 4}
+    assert field.count(telemetry_values) == 0
+
+
+def test_a_measurement_stays_when_its_uplink_goes(field, network, device):
+    field.take_and_read(network.uplink(device, f_port=5, payload=b"x"))
+    measured(field, 1)
+    field.wait(days=31)
+
+    prune_all(field, {"uplinks": 30 * DAY})
+
+    assert (field.count(uplinks), field.count(telemetry_values)) == (0, 1)
 
 
 def test_a_row_stays_through_its_last_day(field, network, device):

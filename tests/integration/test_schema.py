@@ -17,8 +17,9 @@ from sqlalchemy import Engine, inspect, select, text
 
 from receiver.errors import SchemaError, StorageUnavailableError
 from receiver.storage import schema
+from receiver.storage.columns import metadata, sqlite_time
 from receiver.storage.engine import bump_revision, get_revision, open_engine, read, write
-from receiver.storage.tables import metadata, rejections, sqlite_time, uplink_gaps
+from receiver.storage.tables import rejections, uplink_gaps
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -36,20 +36,22 @@ ARROWS: dict[str, set[str]] = {
     "config": {"errors", "keyring"},
     "lorawan": {"errors"},
     "thingpark": {"errors", "lorawan"},
+    "kpn_things": {"errors", "lorawan"},
+    "codecs": {"errors", "logs", "lorawan", "kpn_things"},
     "storage": {"errors", "logs", "lorawan"},
-    "services": {"errors", "log_limit", "logs", "keyring", "lorawan", "thingpark", "storage"},
+    "services": {"errors", "log_limit", "logs", "keyring", "lorawan", "thingpark", "kpn_things", "codecs", "storage"},
     "simulator": {"errors", "logs", "lorawan", "thingpark"},
     "supervisor": {"errors", "logs"},
-    "worker": {"errors", "logs", "keyring", "services", "storage", "config"},
+    "worker": {"errors", "logs", "keyring", "codecs", "services", "storage", "config"},
     "web": {"errors", "logs", "keyring", "lorawan", "services", "storage"},
     "cli": {
-        *("errors", "logs", "keyring", "config", "lorawan", "thingpark", "storage"),
+        *("errors", "logs", "keyring", "config", "lorawan", "thingpark", "codecs", "storage"),
         *("services", "simulator", "supervisor", "worker", "web"),
     },
 }
 SEE_CONFIG = {"cli", "worker", "web.app"}
 
-PURE = ("lorawan", "thingpark")
+PURE = ("lorawan", "thingpark", "kpn_things")
 # What only computes. Files, sockets, clocks, logs, settings and randomness are not in it, and so not in a pure room.
 COMPUTES = {
     *("__future__", "abc", "base64", "binascii", "bisect", "collections", "collections.abc", "contextlib"),

@@ -9,9 +9,9 @@ import pytest
 
 from receiver.errors import ReportUnreadableError
 from receiver.thingpark.body import parse_body
+from receiver.thingpark.customer_data import CustomerData
 from receiver.thingpark.reports import (
     MAX_RECEPTIONS,
-    CustomerData,
     LocationReport,
     NotificationReport,
     OtherReport,

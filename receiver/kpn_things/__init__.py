@@ -1,0 +1,1 @@
+"""What KPN Things sends: SenML packs, resolved. Pure."""

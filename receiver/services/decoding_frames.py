@@ -1,0 +1,153 @@
+"""What one codec makes of frames: decodings, and the measurements in them. Writes nothing.
+
+A codec is somebody else's program. Nothing that it gives is trusted: whatever goes wrong with one frame is written
+down with that frame.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, NamedTuple
+
+from receiver.codecs.cayenne_lpp import UNITS as CAYENNE_LPP_UNITS
+from receiver.codecs.measurements import Measured, measure, measure_normalized, measure_points
+from receiver.codecs.running import decode_uplinks
+from receiver.codecs.thingsml import senml_measurements
+from receiver.codecs.values import Codec, Decoding, Payload, Signature
+from receiver.logs import get_logger
+from receiver.storage.telemetry import NewDecoding, NewValue, SeriesKey
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+
+    from receiver.codecs.engine import CodecEngine
+    from receiver.codecs.values import Json, Measurement
+    from receiver.storage.codecs import StoredCodec
+    from receiver.storage.undecoded import UndecodedUplink
+
+_log = get_logger(__name__)
+
+
+class DecodedFrame(NamedTuple):
+    """An uplink with what the codec of `version_id` made of it."""
+
+    uplink: UndecodedUplink
+    version_id: int
+    decoding: Decoding
+    measured: Measured
+
+    def __repr__(self) -> str:
+        return f"DecodedFrame({self.uplink.id}, {self.decoding!r})"
+
+
+def decode_frames(
+    codec_engine: CodecEngine,
+    codec: Codec,
+    version_id: int,
+    uplinks: Sequence[UndecodedUplink],
+    at_texts: Mapping[int, str],
+) -> list[DecodedFrame]:
+    """Decode uplinks, in their order. `at_texts` gives the time as the network wrote it, by report id.
+
+    Raises:
+        CodecEngineUnavailableError: JavaScript cannot be run here at all.
+    """
+    payloads = [
+        Payload(uplink.frm_payload or b"", uplink.f_port or 0, uplink.at, at_texts.get(uplink.report_id or 0))
+        for uplink in uplinks
+    ]
+    decodings = decode_uplinks(codec_engine, codec, payloads)
+    return [
+        DecodedFrame(uplink, version_id, *_measured(codec, decoding, uplink.at))
+        for uplink, decoding in zip(uplinks, decodings, strict=True)
+    ]
+
+
+def _measured(codec: Codec, decoding: Decoding, at: datetime) -> tuple[Decoding, Measured]:
+    if decoding.failed:
+        return decoding, Measured([], ())
+    try:
+        return decoding, _measure(codec, decoding, at)
+    except Exception as exc:  # noqa: BLE001 - one frame must not hold up the others
+        _log.error("decoded_object_not_measured", error=type(exc).__name__)
+        reason = f"What the codec gave could not be measured ({type(exc).__name__})."
+        return Decoding(None, decoding.warnings, (reason,)), Measured([], ())
+
+
+def _measure(codec: Codec, decoding: Decoding, at: datetime) -> Measured:
+    if codec.signature is Signature.SENML:
+        return senml_measurements(decoding.data, at)
+    if codec.signature is Signature.CAYENNE_LPP:
+        return measure(decoding.data, at, CAYENNE_LPP_UNITS)
+    if decoding.points:
+        return measure_points(decoding.points, at, codec.units)
+    # What is normalized has names and units that are the same for all makes, but is seldom all that there is.
+    measured = measure(decoding.data, at, codec.units)
+    if decoding.normalized is None:
+        return measured
+    normalized = measure_normalized(decoding.normalized, at)
+    names = {one.name for one in normalized.measurements}
+    others = [one for one in measured.measurements if one.name not in names]
+    return Measured([*normalized.measurements, *others], (*normalized.warnings, *measured.warnings))
+
+
+def decoding_row(frame: DecodedFrame, now: datetime) -> NewDecoding:
+    """Give the row of a frame. Its JSON is ASCII: no database text holds NUL or half a surrogate pair."""
+    decoding, measured = frame.decoding, frame.measured
+    times = [one.at for one in measured.measurements] or [frame.uplink.at]
+    return NewDecoding(
+        frame.uplink.id,
+        frame.version_id,
+        "failed" if decoding.failed else "decoded",
+        None if decoding.failed else _as_json(decoding.data),
+        _sentences((*decoding.warnings, *measured.warnings)),
+        _sentences(decoding.errors),
+        min(times),
+        max(times),
+        now,
+    )
+
+
+def series_key(frame: DecodedFrame, measurement: Measurement) -> SeriesKey:
+    """Give the series that a measurement of the frame belongs to, as the codec named it: see `storable_key`."""
+    return SeriesKey(frame.uplink.dev_eui, measurement.name, measurement.unit or "")
+
+
+def storable_key(key: SeriesKey) -> SeriesKey:
+    """Give the key as a database can hold it."""
+    return SeriesKey(key.dev_eui, storable(key.name), storable(key.unit))
+
+
+def value_row(frame: DecodedFrame, series_id: int, measurement: Measurement) -> NewValue:
+    """Give the row of a measurement. True and false are 1 and 0 with the word beside them."""
+    value = measurement.value
+    number: float | None
+    text: str | None
+    if isinstance(value, str):
+        number, text = None, storable(value)
+    elif isinstance(value, bool):
+        number, text = float(value), "true" if value else "false"
+    else:
+        number, text = float(value), None
+    return NewValue(series_id, measurement.at, frame.uplink.id, number, text, frame.version_id)
+
+
+def storable(text: str) -> str:
+    """Replace what JSON can spell and no database text can hold: NUL and half surrogate pairs."""
+    if text.isascii() and "\0" not in text:
+        return text
+    return text.encode("utf-8", "replace").decode("utf-8").replace("\0", "?")
+
+
+def codec_of(stored: StoredCodec) -> Codec:
+    """Give what can be run of a stored codec."""
+    return Codec(Signature(stored.signature), stored.script, json.loads(stored.units))
+
+
+def _as_json(value: Json) -> str:
+    return json.dumps(value, separators=(",", ":"))
+
+
+def _sentences(sentences: Sequence[str]) -> str | None:
+    return _as_json(list(sentences)) if sentences else None
