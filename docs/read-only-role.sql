@@ -20,8 +20,14 @@ GRANT USAGE ON SCHEMA public TO receiver_reader;
 GRANT SELECT ON
     connections, tunnel_key_uses, devices, sessions, uplinks, receptions, locations, notifications, deliveries,
     uplink_gaps, telemetry, lorawan_telemetry, series, telemetry_values, decodings, undecoded,
-    codecs, codec_versions, codec_assignments, redecodings, revisions, alembic_version
+    codecs, codec_versions, codec_assignments, redecodings, events, untold_rejections, revisions, alembic_version
 TO receiver_reader;
+
+-- Of forwarders not where they send to: a URL may be a secret by itself.
+GRANT SELECT (id, name, kind, wants, give_up_after_s, created_at, version, paused_at, paused_because, holds_events, position,
+    delivered, last_delivered_at, last_error, last_error_at, away_since, lease_beat)
+ON forwarders TO receiver_reader;
+GRANT SELECT ON forwarder_retries TO receiver_reader;
 
 -- Of pushes not what they held: bodies may name session keys, and a refused query holds its token.
 GRANT SELECT (id, connection_id, kind, content_type, dev_eui, received_at, sent_at, deliveries, state, note)

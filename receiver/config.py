@@ -103,6 +103,9 @@ class Settings(BaseSettings):
         4096,
         description="Connections that one server process takes on, over TLS a quarter of it; the others wait a little.",
     )
+    api_calls_per_second: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(
+        20, description="What one API key may do to one server process, five seconds' worth at once; 0: no limit."
+    )
     rejections_max_rows: PositiveInt = Field(10_000, description="Rejections kept for each connection.")
     rejections_max_bytes: PositiveInt = Field(
         64 * 1024 * 1024, description="Bytes of rejections kept for each connection."
@@ -125,6 +128,9 @@ class Settings(BaseSettings):
     telemetry_keep_days: _Days | None = Field(None, description="The same for measurements.")
     locations_keep_days: _Days | None = Field(None, description="The same for positions.")
     notifications_keep_days: _Days | None = Field(None, description="The same for notifications.")
+    events_keep_days: _Days = Field(
+        7, description="Events are kept so long: from there on streams and forwarders can go back."
+    )
     rejections_keep_days: _Days | None = Field(None, description="The same for rejections, beside their bounds.")
     log_level: Annotated[Literal["debug", "info", "warning", "error", "critical"], BeforeValidator(_lower)] = Field(
         "info", description="debug, info, warning, error or critical."
@@ -170,6 +176,7 @@ class Settings(BaseSettings):
             "notifications": self.notifications_keep_days,
             "rejections": self.rejections_keep_days,
             "telemetry": self.telemetry_keep_days,
+            "events": self.events_keep_days,
         }
         return {noun: timedelta(days=number) for noun, number in days.items() if number is not None}
 

@@ -13,6 +13,9 @@
     ├── CodecSourceError          a codec cannot be read from where it lies
     ├── CodecScriptError          a codec's script does not load
     ├── CodecEngineUnavailableError   JavaScript cannot be run here; trying again can help
+    ├── ExportError               there is nothing to export, or it cannot be written
+    ├── LoginRefusedError         another server does not let this receiver in
+    ├── NoAnswerError             another server was not reached, or gave no answer; trying again can help
     ├── SchemaError               the database's schema is not the one this version works with
     └── StorageUnavailableError   the database did not take it; trying again can help
 
@@ -146,6 +149,29 @@ class CodecEngineUnavailableError(ReceiverError):
 
     code = "codec-engine-unavailable"
     retry_can_help = True
+
+
+class ExportError(ReceiverError):
+    """There is nothing to export, or what was exported cannot be written; nothing is left of it."""
+
+    code = "export"
+
+
+class LoginRefusedError(ReceiverError):
+    """Another server does not let this receiver in: an account's key or address is to be mended."""
+
+    code = "login-refused"
+
+
+class NoAnswerError(ReceiverError):
+    """Another server was not reached, or gave no answer. `was_sent`: it may have taken what it was asked."""
+
+    code = "no-answer"
+    retry_can_help = True
+
+    def __init__(self, sentence: str, *, was_sent: bool) -> None:
+        super().__init__(sentence)
+        self.was_sent = was_sent
 
 
 class SchemaError(ReceiverError):

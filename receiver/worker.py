@@ -1,7 +1,7 @@
-"""The loop that reads reports and prunes what is old, and beside it the one that decodes what was read.
+"""The loop that reads reports and prunes what is old, and beside it those that decode what was read and send it on.
 
-Both stop between two steps, and start again where they stopped. They are two, since a codec may take its time: a frame
-is an uplink before anybody knows what it means.
+All stop between two steps, and start again where they stopped. They are apart, since a codec may take its time, and a
+target of somebody else's even more: a frame is an uplink before anybody knows what it means.
 
 *Reading never starves pushing.* SQLite has one write lock, and who waits for it asks again and again with growing
 pauses; a reader that takes it anew at once is met with it each time. So after each step on SQLite the worker leaves
@@ -19,8 +19,10 @@ from receiver.codecs.engine import CodecEngine
 from receiver.errors import ReceiverError, StorageUnavailableError
 from receiver.logs import get_logger
 from receiver.services.decoding import Decoder
+from receiver.services.forwarding import run_forwarding
 from receiver.services.reading import read_again_what_did_not_open, read_batch
 from receiver.services.retention import prune
+from receiver.services.telling import tell_refused_pushes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -40,6 +42,10 @@ PRUNE_EVERY = timedelta(hours=1)
 
 LOOK_UNTOLD_S = 1.0
 """How often the decoder looks into its queue though nobody told it: another worker reads into the same database."""
+
+FORWARDING_STOPS_WITHIN_S = 8.0
+"""What is under way is given three seconds. A target or a database that hangs must not keep the worker: what it had not
+committed it sends again."""
 
 PAUSE_SHARE = 0.5
 PAUSE_LEAST_S = 0.015
@@ -65,13 +71,16 @@ def run_worker(
     """
     has_read = threading.Event()
     decoding = threading.Thread(target=run_decoder, args=(settings, engine, clock, stop, has_read), name="decoder")
+    forwarding = threading.Thread(target=run_forwarding, args=(engine, keyring, clock, stop), daemon=True)
     decoding.start()
+    forwarding.start()
     try:
         _read_and_prune(settings, engine, keyring, clock, stop, has_read)
     finally:
         stop.set()
         has_read.set()
         decoding.join()
+        forwarding.join(FORWARDING_STOPS_WITHIN_S)
 
 
 def run_decoder(
@@ -127,6 +136,7 @@ def _read_and_prune(
                 if woken:
                     _log.info("reports_read_again", count=woken)
             count = read_batch(engine, keyring, clock(), settings.reading_batch_rows)
+            tell_refused_pushes(engine, clock())
             pruned = pruning.step(clock())
         except StorageUnavailableError as exc:
             pause_s = min(pause_s * 2, MOST_BETWEEN_TRIES_S)

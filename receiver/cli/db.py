@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from receiver.cli.store import JsonOption, counted, open_store, print_record, utc_now
-from receiver.errors import SchemaError, SettingsError
+from receiver.errors import SchemaError
 
 app = typer.Typer(no_args_is_help=True, help="Upgrade the database, check its schema, delete what is old.")
 
@@ -69,12 +69,6 @@ def prune_(
 
     with open_store() as store:
         ages = store.settings.keep_ages
-        if not ages:
-            raise SettingsError(
-                "Nothing has an age, so everything is kept: set RECEIVER_REPORTS_KEEP_DAYS, RECEIVER_UPLINKS_KEEP_DAYS,"
-                " RECEIVER_TELEMETRY_KEEP_DAYS, RECEIVER_LOCATIONS_KEEP_DAYS, RECEIVER_NOTIFICATIONS_KEEP_DAYS or"
-                " RECEIVER_REJECTIONS_KEEP_DAYS."
-            )
         rows = Counter(dict.fromkeys(ages, 0))
         began = time.monotonic()
         for step in prune(store.engine, utc_now(), ages, dry_run=dry_run):

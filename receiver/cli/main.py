@@ -20,6 +20,7 @@ from receiver.cli import (
     demo,
     device,
     doctor,
+    forwarder,
     redecode,
     rejections,
     serve,
@@ -67,6 +68,7 @@ app.command()(redecode.redecode)
 app.add_typer(uplinks.app, name="uplinks")
 app.add_typer(telemetry.app, name="telemetry")
 app.add_typer(rejections.app, name="rejections")
+app.add_typer(forwarder.app, name="forwarder")
 app.add_typer(api_key.app, name="api-key")
 app.add_typer(db.app, name="db")
 app.add_typer(simulate.app, name="simulate")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from receiver.cli.export import export_telemetry
 from receiver.cli.store import JsonOption, open_store, print_rows, utc_now
 from receiver.cli.time_option import parse_optional_moment
 
@@ -85,3 +86,6 @@ def latest(
 
     with open_store() as store:
         print_rows((asdict(value) for value in values(store)), _COLUMNS, json)
+
+
+app.command("export")(export_telemetry)

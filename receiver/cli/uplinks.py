@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from receiver.cli.export import export_uplinks
 from receiver.cli.store import JsonOption, as_json, as_text, open_store, print_record, print_rows, utc_now
 from receiver.cli.time_option import parse_optional_moment
 
@@ -139,6 +140,9 @@ def gaps(
     with open_store() as store, read(store.engine) as tx:
         found = list_gaps(tx, limit=limit, dev_eui=dev_eui, since=start)
     print_rows((asdict(gap) for gap in found), _GAP_COLUMNS, json)
+
+
+app.command("export")(export_uplinks)
 
 
 def show_uplink(uplink: UplinkView, *, json: bool) -> None:

@@ -74,6 +74,8 @@ class Buckets:
         It is the label's own, or where the wall clock never shows that, the moment at which it jumps over it.
         """
         around = bucket.label.replace(tzinfo=UTC)  # offsets lie between -12 and +14 h
+        if bucket.offset is not None and self._offset(around - bucket.offset) == bucket.offset:
+            return around - bucket.offset
         offsets = {self._offset(around - timedelta(hours=15)), self._offset(around + timedelta(hours=13))}
         wanted = sorted(offsets if bucket.offset is None else {bucket.offset}, reverse=True)
         for offset in wanted:  # the greatest offset is the earliest moment
@@ -143,10 +145,15 @@ def parse_buckets(size: str, zone: str) -> Buckets:
     whole = {"m": 60, "h": 24}.get(unit)
     if number > _MOST[unit] if whole is None else whole % number != 0:
         raise ValueError(size)
-    return Buckets(number, unit, _find_zone(zone))
+    return Buckets(number, unit, find_zone(zone))
 
 
-def _find_zone(name: str) -> ZoneInfo:
+def find_zone(name: str) -> ZoneInfo:
+    """Give a zone of the IANA database.
+
+    Raises:
+        ZoneInfoNotFoundError: there is none of that name.
+    """
     if len(name) > 64 or not _ZONE.match(name):
         raise ZoneInfoNotFoundError(name[:64])
     try:

@@ -14,6 +14,7 @@ from receiver.services.codec_choice import CodecChoice
 from receiver.services.decoding_frames import codec_of, decode_frames, decoding_row, series_key, storable_key, value_row
 from receiver.storage.codecs import REVISION, get_codec_version, list_assignments
 from receiver.storage.engine import get_revision, read, write
+from receiver.storage.events import EventKind, NewEvent, tell
 from receiver.storage.redecoding import SERIES_REVISION
 from receiver.storage.reports import lock_reading, read_bodies
 from receiver.storage.telemetry import delete_values_of, ensure_series, insert_values, write_decodings
@@ -122,6 +123,10 @@ class Decoder:
         series_ids = {key: self._series[key] for key in keys if key in self._series}
         series_ids |= find_series_ids(connection, missing)
         write_frames(connection, now, frames, series_ids)
+        uplinks = [frame.uplink for frame in frames]
+        tell(
+            connection, now, [NewEvent(EventKind.TELEMETRY, one.id, one.dev_eui, one.connection_id) for one in uplinks]
+        )
         return series_ids
 
     def _forget_deleted_series(self, connection: Connection) -> None:

@@ -200,7 +200,7 @@ def _write_batch(
     batch = ReadBatch(connection, [one.unread.id for one in parsed], frames)
     outcomes = [_read_one(batch, one, place) for one, place in zip(parsed, places, strict=True)]
     book.close()
-    batch.write()
+    batch.write(now)
     settle_reports(connection, outcomes)
     record_key_uses(connection, _key_uses(batch, parsed))
     wake_reports_of_devices(connection, sorted(book.devices_with_new_keys))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from receiver.storage.events import EventKind, NewEvent, tell
 from receiver.storage.reports import lock_reports
 from receiver.storage.seen_devices import DeviceSighting, record_sightings
 from receiver.storage.telemetry import forget_decodings
@@ -81,6 +82,7 @@ class ReadBatch:
         self._locations: list[dict[str, Any]] = []
         self._notifications: list[dict[str, Any]] = []
         self._sightings: dict[str, DeviceSighting] = {}
+        self._opened: list[NewEvent] = []
 
     def was_read_before(self, report_id: int) -> bool:
         """Say whether an earlier reading made an uplink of this report, whose payload then waited."""
@@ -112,6 +114,9 @@ class ReadBatch:
                     "new_session_id": session_id,
                 }
             )
+            if payload.state in _CLEAR:
+                dev_eui = report.heading.dev_eui
+                self._opened.append(NewEvent(EventKind.UPLINK, known.id, dev_eui, unread.connection_id))
             return None
         row = _uplink_row(unread, report, at, session_id, frame_check, payload, late)
         new = _NewUplink(row, report.receptions)
@@ -211,8 +216,8 @@ class ReadBatch:
             }
         )
 
-    def write(self) -> None:
-        """Write all rows."""
+    def write(self, now: datetime) -> None:
+        """Write all rows, and tell of the uplinks."""
         connection = self._connection
         ids = insert_uplinks(
             connection,
@@ -237,6 +242,11 @@ class ReadBatch:
         insert_locations(connection, self._locations)
         insert_notifications(connection, self._notifications)
         record_sightings(connection, list(self._sightings.values()))
+        read = [
+            NewEvent(EventKind.UPLINK, uplink_id, new.row.dev_eui, new.row.connection_id)
+            for uplink_id, new in zip(ids, self._uplinks, strict=True)
+        ]
+        tell(connection, now, read + self._opened)
 
     def _decodable(self, ids: Sequence[int]) -> Iterator[int]:
         """Give the ids of the new uplinks whose payload a codec can read."""

@@ -120,6 +120,11 @@ def list_connections(tx: sa.Connection) -> list[Connection]:
     return [Connection(**row._mapping) for row in rows]  # noqa: SLF001
 
 
+def list_connection_names(tx: sa.Connection) -> dict[int, str]:
+    """Give the names of all connections by id."""
+    return {row.id: row.name for row in tx.execute(sa.select(connections.c.id, connections.c.name))}
+
+
 def delete_connection(tx: sa.Connection, connection_id: int) -> None:
     """Delete a connection with its keys and rejections; its reports, uplinks and devices stay, without it."""
     tx.execute(sa.delete(connections).where(connections.c.id == connection_id))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import delete, func, insert, or_, select, update
 
 from receiver.errors import NotFoundError
+from receiver.storage.events import leave_untold
 from receiver.storage.tables import connections, rejections
 
 if TYPE_CHECKING:
@@ -66,9 +67,9 @@ class RejectionLimits:
 
 
 def insert_rejections(connection: Connection, new_rejections: Sequence[NewRejection]) -> None:
-    """Insert refused pushes within the caller's transaction."""
-    connection.execute(
-        insert(rejections),
+    """Insert refused pushes within the caller's transaction, for a worker to tell."""
+    ids = connection.scalars(
+        insert(rejections).returning(rejections.c.id),
         [
             {
                 "connection_id": rejection.connection_id,
@@ -84,6 +85,7 @@ def insert_rejections(connection: Connection, new_rejections: Sequence[NewReject
             for rejection in new_rejections
         ],
     )
+    leave_untold(connection, ids.all())
 
 
 def prune_rejections(connection: Connection, connection_id: int | None, limits: RejectionLimits) -> int:
@@ -190,6 +192,13 @@ def list_rejections(
     if before_id is not None:
         query = query.where(rejections.c.id < before_id)
     return [RejectionView(*row) for row in connection.execute(query)]
+
+
+def list_rejections_by_id(connection: Connection, ids: Sequence[int]) -> list[RejectionView]:
+    """Give the rejections of these ids that are there."""
+    if not ids:
+        return []
+    return [RejectionView(*row) for row in connection.execute(_select(*_VIEW).where(rejections.c.id.in_(ids)))]
 
 
 def list_rejection_ids(connection: Connection, wanted: RejectionFilter, *, after_id: int, limit: int) -> list[int]:

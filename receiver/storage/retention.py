@@ -4,7 +4,8 @@ Ids are given in the order of arrival, so each table is walked by its id from th
 ends where nothing old stands any more: no index on time is needed, and none costs a push its pages. What is
 out of order (a report that waited in the spool has an id that is younger than itself) is met by a later walk.
 
-Never deleted: a report that is unread, and what waits for a key.
+Never deleted: a report that is unread, what waits for a key, the newest event, and one that a forwarder
+has not passed yet or may have to send again.
 """
 
 from __future__ import annotations
@@ -12,8 +13,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, delete, select, true
+from sqlalchemy import and_, delete, func, select, true
 
+from receiver.storage.event_tables import events
+from receiver.storage.forwarder_tables import forwarder_retries, forwarders
 from receiver.storage.reports import lock_reading
 from receiver.storage.tables import locations, notifications, rejections, reports, uplinks
 
@@ -34,6 +37,14 @@ class _Kept:
     rows: int
 
 
+_NEWEST_EVENT = select(func.max(events.c.id)).correlate(None).scalar_subquery()
+# The newest stays however old: its id says how far the events have come, to who resumes after a quiet month.
+
+_IS_FORWARDED = and_(
+    ~select(forwarders.c.id).where(forwarders.c.holds_events, forwarders.c.position < events.c.id).exists(),
+    ~select(forwarder_retries.c.event_id).where(forwarder_retries.c.event_id == events.c.id).exists(),
+)
+
 # Rows of one transaction: few enough that it holds SQLite's only write lock for some 10 ms. An uplink takes a
 # reception per gateway with it; a report, its deliveries, and it changes the rows that were read from it.
 KEPT: dict[str, _Kept] = {
@@ -42,6 +53,7 @@ KEPT: dict[str, _Kept] = {
     "locations": _Kept(locations, locations.c.at, true(), 500),
     "notifications": _Kept(notifications, notifications.c.at, true(), 500),
     "rejections": _Kept(rejections, rejections.c.received_at, true(), 500),
+    "events": _Kept(events, events.c.told_at, and_(events.c.id < _NEWEST_EVENT, _IS_FORWARDED), 1000),
 }
 """By the noun of the setting `RECEIVER_<NOUN>_KEEP_DAYS`, in the order of a walk."""
 

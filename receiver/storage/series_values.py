@@ -42,7 +42,7 @@ class Source(NamedTuple):
     where: tuple[ColumnElement[bool], ...]
 
 
-_OF_UPLINKS = {
+OF_UPLINKS = {
     "lorawan.rssi_dbm": ("rssi_dbm", "dBm"),
     "lorawan.snr_db": ("snr_db", "dB"),
     "lorawan.esp_dbm": ("esp_dbm", "dBm"),
@@ -51,15 +51,17 @@ _OF_UPLINKS = {
     "lorawan.frequency_mhz": ("frequency_mhz", "MHz"),
     "lorawan.tx_power_dbm": ("tx_power_dbm", "dBm"),
 }
+"""The column of `uplinks` that a series is made of, and its unit."""
+
 _OF_STATUS = {"lorawan.battery_percent": "%", "lorawan.margin_db": "dB"}
 
-LORAWAN_NAMES = (*_OF_UPLINKS, *_OF_STATUS)
+LORAWAN_NAMES = (*OF_UPLINKS, *_OF_STATUS)
 """A series' id is -1 less its place in here: append only."""
 
 
 def lorawan_series(dev_eui: str, names: Collection[str]) -> list[Series]:
     """Give the series of LoRaWAN itself that have these names."""
-    units = {name: unit for name, (_, unit) in _OF_UPLINKS.items()} | _OF_STATUS
+    units = {name: unit for name, (_, unit) in OF_UPLINKS.items()} | _OF_STATUS
     return [Series(-1 - place, dev_eui, name, units[name]) for place, name in enumerate(LORAWAN_NAMES) if name in names]
 
 
@@ -70,9 +72,9 @@ def source_of(one: Series) -> Source:
         return Source(
             values.at, values.uplink_id, values.uplink_id, values.value, values.text, (values.series_id == one.id,)
         )
-    if one.name in _OF_UPLINKS:
+    if one.name in OF_UPLINKS:
         frames = uplinks.alias().c
-        column = frames[_OF_UPLINKS[one.name][0]]
+        column = frames[OF_UPLINKS[one.name][0]]
         where: tuple[ColumnElement[bool], ...] = (frames.dev_eui == one.dev_eui, column.is_not(None))
         return Source(frames.at, frames.id, frames.id, cast(column, Double), cast(null(), Text), where)
     status = notifications.alias().c

@@ -135,7 +135,7 @@ def list_values_by_uplink(
     frames = _list_frames(connection, wanted, None if place is None else FramePlace(place.at, place.id), with_it=True)
     examined = 0
     while frames:
-        values = _list_values_of(connection, [frame for frame in frames if _counts(frame, wanted)], names)
+        values = list_values_of(connection, [frame.id for frame in frames if _counts(frame, wanted)], names)
         for frame in frames:
             of_frame = values.get(frame.id, [])
             begin = skip if place is not None and frame.id == place.id else 0
@@ -166,8 +166,8 @@ def _counts(frame: Any, wanted: UplinkFilter) -> bool:  # noqa: ANN401 - a row
     return all(getattr(frame, name) == value for name, value in _filters(wanted))
 
 
-def _list_values_of(
-    connection: Connection, frames: Sequence[Any], names: Sequence[str] | None
+def list_values_of(
+    connection: Connection, uplink_ids: Sequence[int], names: Sequence[str] | None = None
 ) -> dict[int, list[TelemetryValue]]:
     """Give the measurements of some uplinks: those of the device's series between the decoding's first and last."""
     values = telemetry_values.c
@@ -186,7 +186,7 @@ def _list_values_of(
                 & (values.uplink_id == uplinks.c.id),
             )
         )
-        .where(uplinks.c.id.in_([frame.id for frame in frames]))
+        .where(uplinks.c.id.in_(uplink_ids))
         .order_by(values.uplink_id, series.c.name, series.c.unit, values.at)
     )
     if names is not None:

@@ -10,6 +10,7 @@ from sqlalchemy import func, select
 from receiver.storage.tables import connections, devices, uplinks
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
 
     from sqlalchemy import Connection, Select
@@ -69,6 +70,11 @@ def list_uplinks_since(
     if dev_eui is not None:
         statement = statement.where(uplinks.c.dev_eui == dev_eui)
     return fetch_views(connection, statement)
+
+
+def list_uplinks_by_id(connection: Connection, ids: Sequence[int]) -> list[UplinkView]:
+    """Give the uplinks of these ids that are there, in no order."""
+    return fetch_views(connection, select_views().where(uplinks.c.id.in_(ids))) if ids else []
 
 
 def newest_uplink_id(connection: Connection) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
@@ -15,9 +15,10 @@ from receiver.services.devices import SHOWN_SESSIONS
 from receiver.storage.devices import Device, count_waiting_reports, find_device, list_devices, list_sessions
 from receiver.storage.engine import read
 from receiver.storage.telemetry_queries import list_series
+from receiver.web.answers import DeviceDetails, Measurement, SessionView
 from receiver.web.cursors import read_cursor, write_cursor
-from receiver.web.lists import Listing, Page, answer_list
-from receiver.web.operations import Operation, page_of
+from receiver.web.lists import Listing, Page, answer_list, listed
+from receiver.web.operations import PATH_DEV_EUI, Operation, json_answer, page_of
 from receiver.web.parameters import Parameters
 from receiver.web.problems import ProblemError
 
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 _LISTING = Listing("devices", Device)
 _LIST = page_of(_LISTING.maximum, _LISTING.default)
-_SESSION = ("dev_addr", "began_by", "started_at", "last_at", "last_f_cnt_up")
+_SESSION = [field.name for field in fields(SessionView)]
 
 
 class Devices:
@@ -36,8 +37,10 @@ class Devices:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self.list = Operation("read", self._list, "All devices, by DevEUI.", _LIST, "devices", Device)
-        self.show = Operation("read", self._show, "One device with its sessions and its measurements' names.")
+        self.list = Operation("read", self._list, "All devices, by DevEUI.", _LIST, "listDevices", listed(_LISTING))
+        about = "One device with its sessions and its measurements' names."
+        answers = (json_answer("The device.", DeviceDetails),)
+        self.show = Operation("read", self._show, about, (), "getDevice", answers, (PATH_DEV_EUI,))
 
     def _list(self, call: Call) -> Response:
         given = Parameters(call.parameters, _LIST)
@@ -65,10 +68,10 @@ class Devices:
             sessions = list_sessions(tx, dev_eui, SHOWN_SESSIONS)
             series = list_series(tx, dev_eui)
             waiting = count_waiting_reports(tx, dev_eui)
-        content = {
+        content = DeviceDetails(
             **asdict(device),
-            "sessions": [{name: getattr(session, name) for name in _SESSION} for session in sessions],
-            "measurements": [{"name": one.name, "unit": one.unit} for one in series],
-            "reports_waiting_for_key": waiting,
-        }
+            sessions=[SessionView(*(getattr(session, name) for name in _SESSION)) for session in sessions],
+            measurements=[Measurement(one.name, one.unit) for one in series],
+            reports_waiting_for_key=waiting,
+        )
         return Response(msgspec.json.encode(content), media_type="application/json")

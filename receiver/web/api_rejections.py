@@ -3,28 +3,31 @@
 from __future__ import annotations
 
 import base64
-import json
 from dataclasses import asdict
-from datetime import UTC, datetime
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from starlette.responses import JSONResponse
+import msgspec
+from starlette.responses import Response
 
 from receiver.errors import Reason
 from receiver.services.explaining import explain_rejection
 from receiver.services.rejections import RejectionFilter, RejectionView, get_rejection, list_rejections
-from receiver.services.replay import ReplayOptions, ReplayOutcome, replay_by_ids
+from receiver.services.replay import ReplayOptions, ReplayOutcome, ReplayResult, replay_by_ids
+from receiver.web.answers import ExplanationView, PushView, RejectionDetails
 from receiver.web.cursors import read_cursor, write_cursor
-from receiver.web.lists import Listing, Page, answer_list
+from receiver.web.lists import Listing, Page, answer_list, listed
 from receiver.web.operations import (
     CONNECTION,
+    MAX_NAME,
     SINCE,
     UNTIL,
     Operation,
-    Parameter,
+    json_answer,
     one_of,
     page_of,
+    path_id,
+    text_of,
     whole_number,
 )
 from receiver.web.parameters import Parameters
@@ -32,9 +35,9 @@ from receiver.web.problems import ProblemError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from datetime import datetime
 
     from sqlalchemy import Engine
-    from starlette.responses import Response
 
     from receiver.keyring import Keyring
     from receiver.services.rejections import ShownRejection
@@ -44,7 +47,8 @@ _MAX_DEVIATION_S = 10 * 366 * 86_400  # ten years: a clock that begins at 1970 o
 
 _LISTING = Listing("rejections", RejectionView)
 _REASONS = [reason.value for reason in Reason]
-_AS = Parameter("as", "As if it had come by the connection of this name.")
+_AS = text_of("as", "As if it had come by the connection of this name.", MAX_NAME)
+_ID = path_id("the rejection")
 _LIST = (
     *(SINCE, UNTIL, CONNECTION, one_of("reason", "Refused for this reason.", *_REASONS)),
     *page_of(_LISTING.maximum, _LISTING.default),
@@ -59,13 +63,6 @@ _REPLAY = (
 )
 
 
-class _Answer(JSONResponse):
-    """JSON with times as ISO 8601 and `Z`."""
-
-    def render(self, content: Any) -> bytes:  # noqa: ANN401 - Starlette's signature
-        return json.dumps(content, default=_jsonable).encode()
-
-
 class Rejections:
     """The operations on refused pushes. Each blocks, and runs on a thread of the gate."""
 
@@ -73,9 +70,17 @@ class Rejections:
         self._engine = engine
         self._keyring = keyring
         self._clock = clock
-        self.list = Operation("read", self._list, "Refused pushes, newest first.", _LIST, "rejections", RejectionView)
-        self.show = Operation("read", self._show, "One refused push with its explanation.", _SHOW)
-        self.replay = Operation("admin", self._replay, "Store a refused push that is in order now.", _REPLAY)
+        self.list = Operation(
+            "read", self._list, "Refused pushes, newest first.", _LIST, "listRejections", listed(_LISTING)
+        )
+        about = "One refused push with its explanation."
+        answers = (json_answer("The rejection; to scope `admin` with what the push held.", RejectionDetails),)
+        self.show = Operation("read", self._show, about, _SHOW, "getRejection", answers, _ID)
+        about = "Store a refused push that is in order now."
+        answers = (json_answer("It is stored, was before, or with `dry_run` would be.", ReplayResult),)
+        self.replay = Operation(
+            "admin", self._replay, about, _REPLAY, "replayRejection", answers, _ID, problems=(HTTPStatus.CONFLICT,)
+        )
 
     def _list(self, call: Call) -> Response:
         given = Parameters(call.parameters, _LIST)
@@ -97,11 +102,12 @@ class Rejections:
     def _show(self, call: Call) -> Response:
         given = Parameters(call.parameters, _SHOW)
         rejection_id = _id(call)
-        explanation = asdict(explain_rejection(self._engine, self._keyring, rejection_id, as_name=given.text("as")))
-        answer: dict[str, Any] = {**explanation.pop("rejection"), "explanation": explanation}
-        if call.key.allows("admin"):
-            answer["push"] = _push(get_rejection(self._engine, rejection_id))
-        return _Answer(answer)
+        found = explain_rejection(self._engine, self._keyring, rejection_id, as_name=given.text("as"))
+        explanation = ExplanationView(
+            found.connection, found.is_in_order_now, found.verdict, found.checks, found.findings, found.note
+        )
+        push = _push(get_rejection(self._engine, rejection_id)) if call.key.allows("admin") else msgspec.UNSET
+        return _answer(RejectionDetails(**asdict(found.rejection), explanation=explanation, push=push))
 
     def _replay(self, call: Call) -> Response:
         """Replay one; 409 if it is not in order."""
@@ -116,7 +122,11 @@ class Rejections:
         (result,) = replay_by_ids(self._engine, self._keyring, self._clock(), [_id(call)], options)
         if result.outcome in {ReplayOutcome.REFUSED, ReplayOutcome.NOT_KEPT}:
             raise ProblemError(HTTPStatus.CONFLICT, result.sentence, outcome=result.outcome.value)
-        return _Answer(asdict(result))
+        return _answer(result)
+
+
+def _answer(content: RejectionDetails | ReplayResult) -> Response:
+    return Response(msgspec.json.encode(content), media_type="application/json")
 
 
 def _id(call: Call) -> int:
@@ -126,16 +136,10 @@ def _id(call: Call) -> int:
     return int(text)
 
 
-def _push(rejection: ShownRejection) -> dict[str, Any]:
+def _push(rejection: ShownRejection) -> PushView:
     """Give what a push held; its body as text where it is text."""
     try:
-        body = {"body": rejection.body.decode()}
+        return PushView(rejection.query, rejection.headers, body=rejection.body.decode())
     except UnicodeDecodeError:
-        body = {"body_base64": base64.b64encode(rejection.body).decode()}
-    return {"query": rejection.query, "headers": rejection.headers, **body}
-
-
-def _jsonable(value: object) -> str:
-    if isinstance(value, datetime):
-        return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
-    raise TypeError(f"{type(value).__name__} has no form in JSON here.")
+        encoded = base64.b64encode(rejection.body).decode()
+        return PushView(rejection.query, rejection.headers, body_base64=encoded)

@@ -21,17 +21,19 @@ from receiver.storage.telemetry_queries import (
 from receiver.storage.uplink_pages import UplinkFilter, ValuePlace, list_values_by_uplink
 from receiver.web.api_uplinks import connection_of
 from receiver.web.cursors import read_cursor, write_cursor
-from receiver.web.lists import Listing, Page, answer_list
+from receiver.web.lists import Listing, Page, answer_list, listed
 from receiver.web.operations import (
     CONNECTION,
     DEVICE,
     NAME,
     ORDER,
+    PORT,
     SINCE,
     UNTIL,
     Operation,
     Parameter,
     page_of,
+    text_of,
 )
 from receiver.web.parameters import Parameters
 from receiver.web.problems import wrong_parameter
@@ -52,9 +54,18 @@ MOST_SERIES_IN_BUCKETS = 10
 
 _VALUES = Listing("telemetry", TelemetryValue)
 _BUCKETS = Listing("buckets", BucketView, 1000, 10_000)
-_BUCKET = Parameter("bucket", f"Figures of each span instead of values: {SIZES}. With `device`.")
-_TZ = Parameter("tz", "The zone whose clock the buckets follow, like Europe/Amsterdam; UTC unless given.")
-_LIST = (DEVICE, NAME, CONNECTION, SINCE, UNTIL, ORDER, _BUCKET, _TZ, *page_of(_BUCKETS.maximum, _VALUES.default))
+_SIZES = (
+    *("(?:[1-6]|10|12|15|20|30|60)m", "(?:[1-4]|6|8|12|24)h"),
+    *("(?:[1-9]|[1-9][0-9]|[12][0-9][0-9]|3[0-5][0-9]|36[0-6])d", "(?:[1-9]|[1-4][0-9]|5[0-2])w"),
+)
+_BUCKET = Parameter(
+    "bucket",
+    f"Figures of each span instead of values: {SIZES}. With `device`.",
+    {"type": "string", "pattern": f"^(?:{'|'.join(_SIZES)})$", "examples": ["1d"]},
+)
+_TZ = text_of("tz", "The zone whose clock the buckets follow, UTC unless given.", 128, "Europe/Amsterdam")
+_PAGE = page_of(_BUCKETS.maximum, _VALUES.default, f"Of values at most {_VALUES.maximum}.")
+_LIST = (DEVICE, NAME, CONNECTION, PORT, SINCE, UNTIL, ORDER, _BUCKET, _TZ, *_PAGE)
 _LATEST = (DEVICE, NAME, *page_of(_VALUES.maximum, _VALUES.default))
 
 
@@ -64,9 +75,9 @@ class Telemetry:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         about = "Values over time, newest first; with `bucket` their minimum, maximum, mean, count, first and last."
-        self.list = Operation("read", self._list, about, _LIST, "telemetry", TelemetryValue)
+        self.list = Operation("read", self._list, about, _LIST, "listTelemetry", listed(_VALUES, _BUCKETS))
         about = "The newest value of each measurement."
-        self.latest = Operation("read", self._latest, about, _LATEST, "telemetry", TelemetryValue)
+        self.latest = Operation("read", self._latest, about, _LATEST, "listLatestTelemetry", listed(_VALUES))
 
     def _list(self, call: Call) -> Response:
         given = Parameters(call.parameters, _LIST)
@@ -75,9 +86,8 @@ class Telemetry:
             return self._answer_buckets(call, given, names)
         if given.text("tz") is not None:
             raise wrong_parameter("tz", "tz is for buckets; give bucket too, like bucket=1h.")
-        if given.dev_eui("device") is None:
-            return self._answer_all(call, given, names)
-        _refuse_connection(given)
+        if given.dev_eui("device") is None or _is_of_uplinks(given):
+            return self._answer_by_uplink(call, given, names)
         oldest_first = _oldest_first(given)
         kind = "values-oldest" if oldest_first else "values"
         get = partial(list_values, since=given.time("since"), until=given.time("until"), oldest_first=oldest_first)
@@ -93,12 +103,16 @@ class Telemetry:
 
         return answer_list(call, given, _VALUES, fetch)
 
-    def _answer_all(self, call: Call, given: Parameters, names: Sequence[str] | None) -> Response:
-        """Walk through the uplinks of all devices."""
+    def _answer_by_uplink(self, call: Call, given: Parameters, names: Sequence[str] | None) -> Response:
+        """Walk through the uplinks: of all devices, or where a connection or an FPort narrows them, of one."""
         if names is not None and (of_lorawan := [name for name in names if name.startswith(LORAWAN_PREFIX)]):
-            raise wrong_parameter("name", f"{of_lorawan[0][:40]} is told of one device; give device too.")
+            raise wrong_parameter(
+                "name", f"{of_lorawan[0][:40]} is told of one device; give device, without connection and port."
+            )
         wanted = UplinkFilter(
+            dev_eui=given.dev_eui("device"),
             connection_id=connection_of(self._engine, given),
+            f_port=given.number("port", 0, 255),
             since=given.time("since"),
             until=given.time("until"),
             oldest_first=_oldest_first(given),
@@ -118,7 +132,9 @@ class Telemetry:
     def _answer_buckets(self, call: Call, given: Parameters, names: Sequence[str] | None) -> Response:
         if given.dev_eui("device") is None:
             raise wrong_parameter("device", "bucket is for one device; give device, its DevEUI.")
-        _refuse_connection(given)
+        if _is_of_uplinks(given):
+            parameter = "port" if given.text("connection") is None else "connection"
+            raise wrong_parameter(parameter, f"{parameter} narrows values and not buckets; give bucket without it.")
         buckets = _buckets(given)
         wanted = self._series(given, names)
         if len(wanted) > MOST_SERIES_IN_BUCKETS:
@@ -196,9 +212,9 @@ def _oldest_first(given: Parameters) -> bool:
     return given.choice("order", ("newest", "oldest")) == "oldest"
 
 
-def _refuse_connection(given: Parameters) -> None:
-    if given.text("connection") is not None:
-        raise wrong_parameter("connection", "connection narrows the telemetry of all devices; give it without device.")
+def _is_of_uplinks(given: Parameters) -> bool:
+    """Say whether what is asked for stands with the uplinks, and not with the values."""
+    return given.text("connection") is not None or given.text("port") is not None
 
 
 def _buckets(given: Parameters) -> Buckets:

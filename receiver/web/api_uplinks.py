@@ -13,18 +13,21 @@ from receiver.storage.engine import read
 from receiver.storage.uplink_details import get_uplink
 from receiver.storage.uplink_pages import FramePlace, UplinkFilter, find_connection_id, list_uplink_page
 from receiver.storage.uplink_queries import UplinkView
+from receiver.web.answers import UplinkDetails
 from receiver.web.cursors import read_cursor, write_cursor
-from receiver.web.lists import Listing, Page, answer_list
+from receiver.web.lists import Listing, Page, answer_list, listed
 from receiver.web.operations import (
     CONNECTION,
     DEVICE,
     ID_MAX,
     ORDER,
+    PORT,
     SINCE,
     UNTIL,
     Operation,
+    json_answer,
     page_of,
-    whole_number,
+    path_id,
 )
 from receiver.web.parameters import Parameters
 from receiver.web.problems import ProblemError, wrong_parameter
@@ -35,8 +38,7 @@ if TYPE_CHECKING:
     from receiver.web.operations import Call
 
 _LISTING = Listing("uplinks", UplinkView)
-_PORT = whole_number("port", "On this FPort.", 0, 255)
-_LIST = (DEVICE, CONNECTION, _PORT, SINCE, UNTIL, ORDER, *page_of(_LISTING.maximum, _LISTING.default))
+_LIST = (DEVICE, CONNECTION, PORT, SINCE, UNTIL, ORDER, *page_of(_LISTING.maximum, _LISTING.default))
 
 
 class Uplinks:
@@ -44,8 +46,12 @@ class Uplinks:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self.list = Operation("read", self._list, "Uplinks by time, newest first.", _LIST, "uplinks", UplinkView)
-        self.show = Operation("read", self._show, "One uplink: what was decoded, who heard it, what brought it.")
+        self.list = Operation(
+            "read", self._list, "Uplinks by time, newest first.", _LIST, "listUplinks", listed(_LISTING)
+        )
+        about = "One uplink: what was decoded, who heard it, what brought it."
+        answers = (json_answer("The uplink.", UplinkDetails),)
+        self.show = Operation("read", self._show, about, (), "getUplink", answers, path_id("the uplink"))
 
     def _list(self, call: Call) -> Response:
         given = Parameters(call.parameters, _LIST)
@@ -74,12 +80,12 @@ class Uplinks:
             raise ProblemError(HTTPStatus.NOT_FOUND, f"{text[:40]!r} is no id of an uplink; an id is a whole number.")
         with read(self._engine) as tx:
             uplink = get_uplink(tx, int(text))
-        content = {
+        content = UplinkDetails(
             **uplink.columns,
-            "decoding": uplink.decoding,
-            "receptions": uplink.receptions,
-            "deliveries": uplink.deliveries,
-        }
+            decoding=uplink.decoding,
+            receptions=uplink.receptions,
+            deliveries=uplink.deliveries,
+        )
         return Response(msgspec.json.encode(content), media_type="application/json")
 
 

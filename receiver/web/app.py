@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.responses import PlainTextResponse
 
 from receiver.services.connection_cache import ConnectionCache
@@ -23,6 +24,7 @@ from receiver.web.admission import MAX_CONNECTIONS
 from receiver.web.api import api_routes
 from receiver.web.health import Readiness, health_routes
 from receiver.web.plain_request import PREFIX
+from receiver.web.problems import answer_http_error
 from receiver.web.protocol import BODY_TIMEOUT_S, REFUSE_HEAD, TAKE_PUSH
 from receiver.web.push import RETRY_AFTER_S, PushEndpoint
 
@@ -102,7 +104,12 @@ def build_app(
             spool.close()
             own_engine.dispose()
 
-    others = Starlette(routes=[*health_routes(readiness), *api_routes(engine, keyring, clock)], lifespan=lifespan)
+    api = api_routes(engine, keyring, clock, settings.api_calls_per_second)
+    others = Starlette(
+        routes=[*health_routes(readiness), *api],
+        exception_handlers={HTTPException: answer_http_error},
+        lifespan=lifespan,
+    )
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["path"].startswith(PREFIX):

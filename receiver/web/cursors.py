@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
 _VERSION = 1  # of what a position holds: a cursor of another one is refused, and the caller begins anew
 _MAX_TEXT = 512
-MAX_CURSOR = 4096
-"""A position has at most three texts or numbers."""
 
 
 def write_cursor(kind: str, position: Sequence[datetime | int | str]) -> str:

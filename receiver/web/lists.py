@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import csv
 import io
-from dataclasses import fields
+from dataclasses import fields, make_dataclass
 from datetime import UTC, datetime
+from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import msgspec
 from starlette.responses import Response
 
-from receiver.web.cursors import MAX_CURSOR
+from receiver.services.csv_cells import guard_cell
+from receiver.web.operations import MAX_CURSOR, Answer
 from receiver.web.streams import Stream
 
 if TYPE_CHECKING:
@@ -29,7 +31,6 @@ MEDIA_TYPES = {"json": "application/json", "csv": "text/csv", "ndjson": "applica
 STREAMED_ROWS = 1000
 """What is read at once of a list that is given whole: some hundred kilobytes."""
 
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")  # OWASP, CSV Injection
 _HEADERS = {"Cache-Control": "no-store", "Vary": "Accept"}
 
 Row = TypeVar("Row")
@@ -49,6 +50,33 @@ class Listing(NamedTuple):
     row: type
     default: int = 100
     maximum: int = 1000
+
+    @property
+    def page(self) -> type:
+        """The type of one page in JSON."""
+        return _page_type(self.member, self.row)
+
+
+@cache
+def _page_type(member: str, row: type) -> type:
+    members = [(member, list[row]), ("next_cursor", str | None)]  # type: ignore[valid-type]
+    page = make_dataclass(f"{row.__name__.removesuffix('View')}Page", members, frozen=True)
+    page.__doc__ = "One page of a list. `next_cursor` goes into `cursor` for the next one; null: this is the last."
+    return page
+
+
+def listed(*listings: Listing) -> tuple[Answer]:
+    """Give what an operation answers that is a list, of one kind or another."""
+    page: Any = listings[0].page
+    for listing in listings[1:]:
+        page |= listing.page
+    content = {"application/json": page, "text/csv": str, "application/x-ndjson": str}
+    about = (
+        "A page in JSON. In CSV and NDJSON the same objects, a line for each, without an envelope: all of them, or with"
+        " `limit` a page."
+    )
+    headers = {"Next-Cursor": "In CSV and NDJSON, with `limit`: what goes into `cursor` for the next page, if any."}
+    return (Answer(about, content, headers=headers),)
 
 
 def answer_list(call: Call, given: Parameters, listing: Listing, fetch: Callable[[str | None, int], Page]) -> Response:
@@ -129,7 +157,7 @@ def _cell(value: object) -> object:
         case bool():
             return "true" if value else "false"
         case str():
-            return f"'{value}" if value.startswith(_FORMULA) else value
+            return guard_cell(value)
         case datetime():
             text = value.isoformat()
             return text.removesuffix("+00:00") + "Z" if value.tzinfo is UTC else text

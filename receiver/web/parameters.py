@@ -40,10 +40,11 @@ class Parameters:
             self._values[name] = value
 
     def texts(self, name: str, most: int, maximum: int = 256) -> list[str] | None:
-        """Give the texts of a parameter that may stand several times, each once; None if it is not given."""
-        values = list(dict.fromkeys(self._repeated.get(name, ())))
-        if len(values) > most:
-            raise wrong_parameter(name, f"{name} stands {len(values)} times; give at most {most}.")
+        """Give the texts of a parameter that may stand up to `most` times, each once; None if it is not given."""
+        given = self._repeated.get(name, ())
+        if len(given) > most:
+            raise wrong_parameter(name, f"{name} stands {len(given)} times; give it at most {most} times.")
+        values = list(dict.fromkeys(given))
         if any(not 1 <= len(value) <= maximum for value in values):
             raise wrong_parameter(name, f"{name} must be 1 to {maximum} characters long.")
         return values or None

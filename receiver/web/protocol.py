@@ -52,6 +52,15 @@ REFUSE_HEAD = "refuse_head"
 `await refuse_head(raw URL as far as it came, headers as far as they came, bytes)`."""
 
 
+CUT_OFF = "cut_off"
+"""The name in a request's state of what closes its connection at once, with all that was not sent yet: who takes
+nothing would hold that, and a place, for as long as it likes."""
+
+END_ANSWER = "end_answer"
+"""The name in a request's state under which the application leaves what ends an answer that has no end of its own: it
+is called when the server is told to stop."""
+
+
 class _Dropped(list[tuple[bytes, bytes]]):
     """A list that stays empty."""
 
@@ -124,6 +133,7 @@ class BoundedProtocol(HttpToolsProtocol):
         """Note that the parser is inside a request."""
         self._in_message = True
         super().on_message_begin()
+        self.scope["state"][CUT_OFF] = self.transport.abort
 
     def on_headers_complete(self) -> None:
         """Stop the clock. What comes as a header from now on is a trailer, which has no bound, and is dropped."""
@@ -172,8 +182,11 @@ class BoundedProtocol(HttpToolsProtocol):
         """Close after the answer that is awaited, or now."""
         if self._awaits_answer:
             self._keeps_alive = False
-        else:
-            super().shutdown()
+            return
+        super().shutdown()
+        end_answer = None if self.cycle is None else self.cycle.scope["state"].get(END_ANSWER)
+        if end_answer is not None:
+            end_answer()
 
     # --- the short way of a push whose bytes are whole and plain
 

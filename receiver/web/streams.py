@@ -16,6 +16,7 @@ from starlette.responses import Response
 from receiver.errors import StorageUnavailableError
 from receiver.logs import get_logger
 from receiver.web.problems import unavailable
+from receiver.web.protocol import CUT_OFF
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -61,16 +62,19 @@ class Stream(Response):
         self._room = room
         return self
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send it all, or as much as goes."""
         room = self._room or StreamRoom()
-        gone = asyncio.ensure_future(_wait_until_gone(receive))
+        gone = asyncio.ensure_future(wait_until_gone(receive))
         room.open += 1
         try:
             async with asyncio.timeout(room.stream_timeout_s):
                 await self._send(room, send, gone)
         except TimeoutError:
             _log.warning("api_stream_too_slow")
+            cut_off = scope.get("state", {}).get(CUT_OFF)
+            if cut_off is not None:  # else the connection waits for its caller with what it still holds
+                cut_off()
         except StorageUnavailableError as exc:
             _log.warning("api_stream_without_database", error=str(exc))
         except Exception as exc:  # noqa: BLE001 - the caller sees that the end is missing, and never a traceback
@@ -91,6 +95,7 @@ class Stream(Response):
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
-async def _wait_until_gone(receive: Receive) -> None:
+async def wait_until_gone(receive: Receive) -> None:
+    """Return when the caller has closed the connection."""
     while (await receive())["type"] != "http.disconnect":
         pass

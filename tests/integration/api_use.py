@@ -38,7 +38,7 @@ class Caller:
 def client_of(engine, keyring, now, scope="read"):
     """Give a caller with a key of that scope."""
     _, key = create_api_key(engine, now, f"key-{scope}", scope)
-    return Caller(Starlette(routes=api_routes(engine, keyring, lambda: now)), key.reveal())
+    return Caller(Starlette(routes=api_routes(engine, keyring, lambda: now, calls_per_second=0)), key.reveal())
 
 
 def assert_refused(answer, parameter, status=400):

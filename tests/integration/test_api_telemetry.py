@@ -34,7 +34,8 @@ def frames(field):
     network = field.connect()
     devices = [network.add_device(dev_eui=dev_eui) for dev_eui in (DEVICE, OTHER_DEVICE)]
     for number in range(6):
-        field.take_and_read(network.uplink(devices[number % 2], f_port=1, payload=bytes([number])))
+        f_port = 1 if number < 4 else 2
+        field.take_and_read(network.uplink(devices[number % 2], f_port=f_port, payload=bytes([number])))
         field.wait(minutes=1)
     decode_all(
         field.engine,
@@ -79,6 +80,9 @@ def test_values_can_be_narrowed(frames, client, now):
     assert found(name="b", device=DEVICE) == [("b", 4), ("b", 2), ("b", 0)]
     assert found(name=["a", "b"], since=half) == [("a", -5), ("b", 5), ("a", -4), ("b", 4)]
     assert found(name="b", until=half, connection="field") == [("b", 2), ("b", 1), ("b", 0)]
+    assert found(name="b", device=DEVICE, connection="field") == [("b", 4), ("b", 2), ("b", 0)]
+    assert found(name="b", device=OTHER_DEVICE, port=2) == [("b", 5)]
+    assert found(name="b", port=2) == [("b", 5), ("b", 4)]
     assert found(name="c") == []
     assert found(device="20635F0000000009") == []
 
@@ -306,7 +310,9 @@ def test_more_than_ten_measurements_are_to_be_chosen_from(engine, client, now):
         (f"device={DEVICE}&bucket=1h&tz=Mars", "tz"),
         (f"device={DEVICE}&bucket=1h&tz=../../etc/passwd", "tz"),
         (f"device={DEVICE}&tz=UTC", "tz"),
-        (f"device={DEVICE}&connection=field", "connection"),
+        (f"device={DEVICE}&bucket=1h&connection=field", "connection"),
+        (f"device={DEVICE}&bucket=1h&port=2", "port"),
+        (f"device={DEVICE}&port=2&name=lorawan.snr_db", "name"),
         ("connection=nobody", "connection"),
         ("name=lorawan.rssi_dbm", "name"),
         (f"device={DEVICE}&name=lorawan.colour", "name"),
@@ -316,7 +322,7 @@ def test_more_than_ten_measurements_are_to_be_chosen_from(engine, client, now):
         (f"device={DEVICE}&bucket=1h&limit=10001", "limit"),
         ("order=up", "order"),
         ("cursor=x", "cursor"),
-        ("port=1", "port"),
+        ("port=256", "port"),
         ("&".join(f"name=n{number}" for number in range(51)), "name"),
     ],
 )

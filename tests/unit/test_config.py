@@ -242,15 +242,18 @@ def test_a_data_directory_that_cannot_be_made_is_named(tmp_path):
         load_settings(data_dir="file/data").open_keyring()
 
 
-def test_nothing_has_an_age_unless_a_setting_gives_one():
-    assert load_settings().keep_ages == {}
+def test_only_events_have_an_age_unless_a_setting_gives_one():
+    assert load_settings().keep_ages == {"events": timedelta(days=7)}
 
 
 def test_each_table_has_its_own_age(monkeypatch):
     monkeypatch.setenv("RECEIVER_REPORTS_KEEP_DAYS", "90")
     monkeypatch.setenv("RECEIVER_REJECTIONS_KEEP_DAYS", "7")
 
-    assert load_settings().keep_ages == {"reports": timedelta(days=90), "rejections": timedelta(days=7)}
+    ages = load_settings().keep_ages
+
+    assert (ages["reports"], ages["rejections"]) == (timedelta(days=90), timedelta(days=7))
+    assert "uplinks" not in ages
 
 
 def test_every_table_that_is_pruned_has_a_setting():

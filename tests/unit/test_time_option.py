@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 import typer
@@ -38,3 +39,21 @@ def test_anything_else_is_wrong_usage(text):
 
 def test_no_moment_is_none():
     assert parse_optional_moment(None, NOW) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("2026-10-25T01:30", datetime(2026, 10, 24, 23, 30, tzinfo=UTC)),
+        ("2026-10-25T04:00", datetime(2026, 10, 25, 3, tzinfo=UTC)),
+        ("2026-10-25T01:30Z", datetime(2026, 10, 25, 1, 30, tzinfo=UTC)),
+    ],
+)
+def test_a_time_without_an_offset_is_in_the_zone(text, expected):
+    assert parse_moment(text, NOW, ZoneInfo("Europe/Amsterdam")) == expected
+
+
+@pytest.mark.parametrize("text", ["0001-01-01T00:00:00+01:00", "9999-12-31T23:00:00-05:00"])
+def test_a_time_that_has_no_year_in_utc_is_wrong_usage(text):
+    with pytest.raises(typer.BadParameter, match="is not a moment"):
+        parse_moment(text, NOW)
