@@ -29,7 +29,7 @@ run: $(INSTALLED)
 	@$(BIN)/receiver demo $(ARGS)
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest -n 2 $(ARGS)
+	$(BIN)/python -m pytest -n 3 $(ARGS)
 
 check: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -20,7 +20,8 @@ GRANT USAGE ON SCHEMA public TO receiver_reader;
 GRANT SELECT ON
     connections, tunnel_key_uses, devices, sessions, uplinks, receptions, locations, notifications, deliveries,
     uplink_gaps, telemetry, lorawan_telemetry, series, telemetry_values, decodings, undecoded,
-    codecs, codec_versions, codec_assignments, redecodings, events, untold_rejections, revisions, alembic_version
+    codecs, codec_versions, codec_assignments, redecodings, events, untold_rejections, downlinks, downlink_events,
+    downlink_keys, downlink_transports, things_devices, revisions, alembic_version
 TO receiver_reader;
 
 -- Of forwarders not where they send to: a URL may be a secret by itself.

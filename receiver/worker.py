@@ -17,8 +17,11 @@ from typing import TYPE_CHECKING
 
 from receiver.codecs.engine import CodecEngine
 from receiver.errors import ReceiverError, StorageUnavailableError
+from receiver.http_client import HttpBounds, HttpClient, tls_context
 from receiver.logs import get_logger
 from receiver.services.decoding import Decoder
+from receiver.services.downlink_actuator import make_actuator_transport
+from receiver.services.downlink_dispatch import UNDER_WAY, run_dispatcher
 from receiver.services.forwarding import run_forwarding
 from receiver.services.reading import read_again_what_did_not_open, read_batch
 from receiver.services.retention import prune
@@ -72,15 +75,28 @@ def run_worker(
     has_read = threading.Event()
     decoding = threading.Thread(target=run_decoder, args=(settings, engine, clock, stop, has_read), name="decoder")
     forwarding = threading.Thread(target=run_forwarding, args=(engine, keyring, clock, stop), daemon=True)
+    dispatching = threading.Thread(target=run_downlinks, args=(engine, keyring, clock, stop), name="dispatcher")
     decoding.start()
     forwarding.start()
+    dispatching.start()
     try:
         _read_and_prune(settings, engine, keyring, clock, stop, has_read)
     finally:
         stop.set()
         has_read.set()
         decoding.join()
+        dispatching.join()
         forwarding.join(FORWARDING_STOPS_WITHIN_S)
+
+
+def run_downlinks(engine: Engine, keyring: Keyring, clock: Callable[[], datetime], stop: threading.Event) -> None:
+    """Send what is queued until `stop` is set; what is under way then has a few seconds, and is else unknown."""
+    http = HttpClient(tls_context(None), HttpBounds(at_once=UNDER_WAY))
+    makers = {"kpn-things": lambda settings: make_actuator_transport(settings, engine, keyring, http)}
+    try:
+        run_dispatcher(engine, keyring, clock, stop, http, makers=makers)
+    finally:
+        http.close()
 
 
 def run_decoder(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from receiver.cli import connection_downlinks, things
 from receiver.cli.secret_io import read_secret
 from receiver.cli.silence import silent_connections
 from receiver.cli.store import JsonOption, as_json, counted, open_store, print_record, print_rows, utc_now
@@ -15,7 +16,15 @@ if TYPE_CHECKING:
     from receiver.cli.store import Store
     from receiver.storage.connections import Connection
 
-app = typer.Typer(no_args_is_help=True, help="Connections: routing profiles and Basic HTTPS connections.")
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Connections: routing profiles, Basic HTTPS connections, and destinations of KPN Things.",
+)
+
+_THINGS = "kpn-things"
+
+app.command()(connection_downlinks.downlinks)
+app.command()(connection_downlinks.resume)
 
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="The connection's name.", show_default=False)]
 TunnelKeyOption = Annotated[
@@ -30,7 +39,7 @@ def add(
     name: Annotated[str, typer.Argument(metavar="NAME", help="The last part of its push URL.", show_default=False)],
     platform: Annotated[
         Literal["thingpark", "kpn-lora", "kpn-things"],
-        typer.Option(help="The network's platform; KPN Things comes in a later release."),
+        typer.Option(help="The network's platform."),
     ],
     *,
     as_id: Annotated[
@@ -50,12 +59,16 @@ def add(
         typer.Option(help="How AppSKeys in reports are written: under the AS transport key, or in the clear."),
     ] = "wrapped",
     downlink_url: Annotated[str | None, typer.Option(metavar="URL", help="Where downlinks will go.")] = None,
+    secret_file: things.SecretFileOption = None,
+    new_secret: things.NewSecretOption = False,
+    plug_uuid: things.PlugUuidOption = None,
     json: JsonOption = False,
 ) -> None:
     """Add a connection, and print what the network's portal is to be given."""
     from receiver.services import connections, tunnel_keys
 
     key = _given_or_new_key(tunnel_key, new_tunnel_key)
+    secrets = things.given_or_new_secrets(secret_file, new_secret)
     with open_store() as store:
         connection = connections.add_connection(
             store.engine,
@@ -69,18 +82,29 @@ def add(
             payloads=payloads,
             app_s_keys=app_s_keys,
             downlink_url=downlink_url,
+            things_secrets=secrets,
+            plug_uuid=plug_uuid,
         )
         warning = tunnel_keys.warn_of_low_entropy(key) if key is not None else None
         record: dict[str, object] = _record(store, connection)
-    record["tunnel_key_id"] = "k1" if key is not None else None
+    if connection.platform == _THINGS:
+        record["secret_ids"] = [f"s{number}" for number in range(1, len(secrets) + 1)]
+    else:
+        record["tunnel_key_id"] = "k1" if key is not None else None
     if new_tunnel_key:
         record["tunnel_key"] = key
+    if new_secret:
+        record["secret"] = secrets[0]
     if json:
         typer.echo(as_json({**record, "warnings": [warning] if warning else []}))
         return
     typer.echo(f"{name} is added.\n")
     print_record(record, json=False)
     _warn(warning)
+    if connection.platform == _THINGS:
+        has_url = bool(record["push_url"])
+        things.say_what_is_next(connection, secrets=len(secrets), is_shown=new_secret, has_url=has_url)
+        return
     _say_what_is_next(
         connection, has_key=key is not None, key_is_shown=new_tunnel_key, has_url=bool(record["push_url"])
     )
@@ -101,15 +125,22 @@ def show(name: NameArgument, *, json: JsonOption = False) -> None:
     """Show one connection with its live tunnel keys' check values and its AS transport key's."""
     from receiver.services import as_transport_keys
     from receiver.services.connections import get_connection
+    from receiver.services.things_accounts import show_account
     from receiver.services.tunnel_keys import list_tunnel_keys
 
     with open_store() as store:
         record = _record(store, get_connection(store.engine, name))
         keys = list_tunnel_keys(store.engine, store.keyring, utc_now(), name)
         live = {key.key_id: key.key_check_value for key in keys if key.retired_at is None}
+        found = show_account(store.engine, name) if record["platform"] == _THINGS else None
         active = [key for key in as_transport_keys.show(store.engine, name) if key.state == "active"]
     check_value = active[0].key_check_value if active else None
     tunnel_keys: object = live if json else ", ".join(f"{key_id} ({value})" for key_id, value in live.items())
+    if record["platform"] == _THINGS:
+        account = None if found is None else things.account_record(found)
+        shown = account if json or account is None else account["key_id"]
+        print_record({**record, "secrets": tunnel_keys or None, "account": shown}, json)
+        return
     print_record({**record, "tunnel_keys": tunnel_keys or None, "as_transport_key_check_value": check_value}, json)
 
 
@@ -182,7 +213,7 @@ def add_key(
 
 @app.command()
 def keys(name: NameArgument, *, json: JsonOption = False) -> None:
-    """List the tunnel keys with their uses, and whether an old one is safe to retire."""
+    """List the tunnel keys, or shared secrets, with their uses, and whether an old one is safe to retire."""
     from receiver.services.tunnel_keys import list_tunnel_keys
 
     with open_store() as store:
@@ -193,12 +224,12 @@ def keys(name: NameArgument, *, json: JsonOption = False) -> None:
 @app.command("retire-key")
 def retire_key(
     name: NameArgument,
-    key_id: Annotated[str, typer.Argument(metavar="KEY_ID", help="As `connection keys` lists it: k1, k2, …")],
+    key_id: Annotated[str, typer.Argument(metavar="KEY_ID", help="As `connection keys` lists it: k1, s1, …")],
     *,
     force: Annotated[bool, typer.Option("--force", help="Retire it even if it is the last live key.")] = False,
     json: JsonOption = False,
 ) -> None:
-    """Retire a tunnel key: pushes that are signed with it are refused from then on."""
+    """Retire a tunnel key or shared secret: pushes that are signed with it are refused from then on."""
     from receiver.services.tunnel_keys import retire_tunnel_key
 
     with open_store() as store:
@@ -209,6 +240,8 @@ def retire_key(
         typer.echo(f"{key_id} of {name} is retired; running receivers refuse it within a second.")
 
 
+app.command("add-secret")(things.add_secret)
+app.command("set-things-account")(things.set_things_account)
 app.command("silent")(silent_connections)
 
 
@@ -225,6 +258,14 @@ def _given_or_new_key(tunnel_key: str | None, new_tunnel_key: bool) -> str | Non
 def _record(store: Store, connection: Connection) -> dict[str, object]:
     public_url = store.settings.public_url
     push_path = f"/push/{connection.name}"
+    if connection.platform == _THINGS:
+        return {
+            "name": connection.name,
+            "platform": connection.platform,
+            "push_url": f"{public_url.rstrip('/')}{push_path}" if public_url else None,
+            "push_path": push_path,
+            "created_at": connection.created_at,
+        }
     return {
         "name": connection.name,
         "platform": connection.platform,

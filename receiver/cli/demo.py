@@ -23,7 +23,10 @@ if TYPE_CHECKING:
     from receiver.cli.demo_view import DemoView
     from receiver.config import Settings
     from receiver.lorawan.keys import AesKey
+    from receiver.simulator.lrc import SimulatedLrc
     from receiver.simulator.network import SimulatedNetwork
+    from receiver.simulator.push import Push
+    from receiver.simulator.push_client import Delivery
 
 JsonLinesOption = Annotated[bool, typer.Option("--json", help="Print one JSON object a line, for programs.")]
 
@@ -59,17 +62,22 @@ def demo(
 ) -> None:
     """Run receiver, worker and a simulated network on this machine, and show what arrives. Ctrl-C ends it.
 
-    The network's payloads are end-to-end encrypted: their keys come as on a network with an HSM.
+    The network's payloads are end-to-end encrypted: their keys come as on a network with an HSM. It takes downlinks:
+    the demo sends some, and `receiver downlink send` sends yours.
     """
     from receiver.cli.demo_view import DemoView
     from receiver.cli.serve import ServeOptions, server_process, worker_process
+    from receiver.simulator.loopback_server import LoopbackServer
+    from receiver.simulator.lrc import V2_PATH, SimulatedLrc
     from receiver.storage.engine import open_engine
     from receiver.supervisor import Supervisor
     from receiver.web.server import listen
 
     view = DemoView(data_dir, json=json)
     listener = _listen(listen, port)
-    setup = _set_up(data_dir)
+    downlink_server = LoopbackServer()
+    downlink_server.start()
+    setup = _set_up(data_dir, downlink_server.origin + V2_PATH)
     url = f"https://127.0.0.1:{listener.getsockname()[1]}"
     view.introduce(url, CONNECTION, setup.key_check_value)
     supervisor = Supervisor()
@@ -81,10 +89,13 @@ def demo(
         supervisor.add("worker", worker_process, setup.settings)
         supervisor.watch()
         network = _make_network(setup, seed if seed is not None else secrets.randbits(32))
+        lrc = SimulatedLrc(network)
+        downlink_server.answer = lrc.answer
         with suppress(KeyboardInterrupt):
-            asyncio.run(_run(view, network, engine, setup, f"{url}/push/{CONNECTION}", devices, rate, for_))
+            asyncio.run(_run(view, lrc, engine, setup, f"{url}/push/{CONNECTION}", devices, rate, for_))
     finally:
         supervisor.stop()
+        downlink_server.stop()
         listener.close()
         _conclude(view, engine)
         engine.dispose()
@@ -97,7 +108,7 @@ def _listen(listen: object, port: int) -> socket.socket:
         raise SettingsError(f"{exc} Give another one with --port, or 0 for any that is free.") from exc
 
 
-def _set_up(data_dir: Path) -> _Setup:
+def _set_up(data_dir: Path, downlink_url: str) -> _Setup:
     """Make database, certificate, connection and HSM keys, in a directory that is the demo's own."""
     from receiver.config import load_settings
     from receiver.services.as_transport_keys import import_wrapped, new_key_pair
@@ -143,6 +154,7 @@ def _set_up(data_dir: Path) -> _Setup:
             as_id=AS_ID,
             tunnel_key=tunnel_key,
             payloads="encrypted",
+            downlink_url=downlink_url,
         )
         _add_codecs(engine, now)
         public_key = new_key_pair(engine, keyring, now, CONNECTION)
@@ -179,7 +191,7 @@ def _make_network(setup: _Setup, seed: int) -> SimulatedNetwork:
 
 async def _run(
     view: DemoView,
-    network: SimulatedNetwork,
+    lrc: SimulatedLrc,
     engine: Engine,
     setup: _Setup,
     push_url: str,
@@ -187,8 +199,14 @@ async def _run(
     rate: float,
     for_: float | None,
 ) -> None:
+    from receiver.cli.demo_downlinks import send_downlinks
+    from receiver.simulator.kinds import ReportKind
+    from receiver.simulator.planner import USUAL_MIX
     from receiver.simulator.push_client import PushClient
     from receiver.simulator.scenarios import Scenario, run_network
+
+    # These come when there were downlinks, and of these alone.
+    of_downlinks = {ReportKind.DOWNLINK_SENT, ReportKind.DOWNLINK_REJECTED, ReportKind.MULTICAST_SUMMARY}
 
     scenario = Scenario(
         devices=devices,
@@ -196,24 +214,34 @@ async def _run(
         duration_s=for_ if for_ is not None else 30 * 86_400,
         max_pushes=10**9,
         content_types=("jsontyped", "jsontyped", "json", "xml"),
+        mix={kind: weight for kind, weight in USUAL_MIX.items() if kind not in of_downlinks},
         late=0.02,
         duplicates=0.04,
         rejoins=0.01,
         bad_tokens=0.01,
     )
-    tail = asyncio.create_task(_tail(view, engine))
+    tasks = [asyncio.create_task(_tail(view, engine)), asyncio.create_task(send_downlinks(view, engine))]
     try:
         async with PushClient([push_url], ca_file=setup.certificate) as client:
             await _until_ready(push_url, setup.certificate)
-            async with aclosing(run_network(network, scenario, client.deliver)) as deliveries:
+
+            async def deliver(push: Push) -> Delivery:
+                delivery = await client.deliver(push)
+                for report in lrc.after(push):
+                    view.delivery(await client.deliver(report))
+                return delivery
+
+            async with aclosing(run_network(lrc.network, scenario, deliver)) as deliveries:
                 async for delivery in deliveries:
                     view.delivery(delivery)
         await _until_read(engine)
         await asyncio.sleep(2 * _TAIL_S)
     finally:
-        tail.cancel()
-        with suppress(asyncio.CancelledError):
-            await tail
+        for task in tasks:
+            task.cancel()
+        for task in tasks:
+            with suppress(asyncio.CancelledError):
+                await task
 
 
 async def _until_ready(push_url: str, certificate: Path) -> None:

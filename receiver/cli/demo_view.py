@@ -16,6 +16,7 @@ from receiver.cli.uplinks import uplink_line
 
 if TYPE_CHECKING:
     from receiver.simulator.push_client import Delivery
+    from receiver.storage.downlinks import DownlinkEventView
     from receiver.storage.overview import RowCounts
     from receiver.storage.uplink_queries import UplinkView
 
@@ -49,12 +50,14 @@ class DemoView:
             f"    {command} uplinks tail",
             f"    {command} telemetry latest",
             f"    {command} device list",
+            f"    {command} downlink list",
+            f"    {command} downlink send EUI --port 10 --hex 01     (a device of `device list`)",
             f"    {command} connection keys {connection}",
             f"    curl --cacert {certificate} {url}/readyz",
             f"    sqlite3 {database} \\",
             '      "SELECT at, dev_eui, f_port, f_cnt_up, hex(frm_payload) FROM uplinks ORDER BY id DESC LIMIT 5"',
             f"    {command} simulate push --help        (push something yourself)\n",
-            "  Ctrl-C ends it. Uplinks, decrypted, as they come:\n",
+            "  Ctrl-C ends it. Uplinks, decrypted, as they come, and downlinks to one of the devices:\n",
         )
         for line in lines:
             self._console.print(line)
@@ -69,6 +72,16 @@ class DemoView:
             self._event("uplink", **asdict(uplink))
         else:
             self._console.print(f"  {uplink_line(uplink)}", markup=False)
+
+    def downlink(self, downlink_id: int, dev_eui: str, event: DownlinkEventView) -> None:
+        """Show a step of a downlink."""
+        if self._json:
+            self._event("downlink", id=downlink_id, dev_eui=dev_eui, state=event.state, detail=event.detail)
+            return
+        told = f"  {event.detail}" if event.detail else ""
+        self._console.print(
+            f"[bold]  {event.at:%H:%M:%S}  {dev_eui}  downlink {downlink_id}: {event.state}[/bold]{told}"
+        )
 
     def delivery(self, delivery: Delivery) -> None:
         """Show what is not seen as an uplink: other reports, and what was out of the ordinary."""

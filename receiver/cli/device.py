@@ -10,6 +10,7 @@ import typer
 from receiver.cli.secret_io import read_secret
 from receiver.cli.silence import silent_devices
 from receiver.cli.store import JsonOption, as_json, counted, open_store, print_record, print_rows, utc_now
+from receiver.cli.things import map_device
 
 app = typer.Typer(no_args_is_help=True, help="Devices: list them, name them, give an ABP device its AppSKey.")
 
@@ -41,10 +42,10 @@ def list_(*, json: JsonOption = False) -> None:
 @app.command()
 def show(eui: EuiArgument, *, json: JsonOption = False) -> None:
     """Show one device with its newest sessions; of an AppSKey only the check value."""
-    from receiver.lorawan.identifiers import parse_dev_eui
+    from receiver.lorawan.identifiers import parse_device
     from receiver.services.devices import get_device
 
-    dev_eui = parse_dev_eui(eui)
+    dev_eui = parse_device(eui)
     with open_store() as store:
         status = get_device(store.engine, store.keyring, dev_eui)
     device = {**asdict(status.device), "reports_waiting_for_key": status.reports_waiting_for_key}
@@ -68,18 +69,21 @@ def set_(
         str | None, typer.Option(metavar="HEX", help="The AppSKey of an ABP device; `-`: standard input.")
     ] = None,
     dev_addr: Annotated[str | None, typer.Option(metavar="HEX", help="The DevAddr that the AppSKey is for.")] = None,
+    lorawan: Annotated[
+        str | None, typer.Option(metavar="1.0|1.1", help="The version of LoRaWAN that it speaks, for its downlinks.")
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     """Name a device, or give an ABP device its AppSKey, before or after it is heard."""
-    from receiver.lorawan.identifiers import parse_dev_addr, parse_dev_eui
+    from receiver.lorawan.identifiers import parse_dev_addr, parse_device
     from receiver.lorawan.keys import key_check_value, parse_aes_key
-    from receiver.services.devices import set_app_s_key, set_device_name
+    from receiver.services.devices import set_app_s_key, set_device_name, set_lorawan_version
 
-    if name is None and app_s_key is None:
-        raise typer.BadParameter("Give --name, or --app-s-key with --dev-addr.")
+    if name is None and app_s_key is None and lorawan is None:
+        raise typer.BadParameter("Give --name, --lorawan, or --app-s-key with --dev-addr.")
     if (app_s_key is None) != (dev_addr is None):
         raise typer.BadParameter("--app-s-key and --dev-addr go together: a key is of one DevAddr.")
-    dev_eui = parse_dev_eui(eui)
+    dev_eui = parse_device(eui)
     result: dict[str, object] = {"dev_eui": dev_eui}
     messages = []
     with open_store() as store:
@@ -94,6 +98,10 @@ def set_(
             )
             if waiting:
                 messages.append(f"To be read again, now that there is a key: {counted(waiting, 'report')}.")
+        if lorawan is not None:
+            set_lorawan_version(store.engine, dev_eui, lorawan)
+            result["lorawan_version"] = lorawan
+            messages.append(f"{dev_eui} speaks LoRaWAN {lorawan}.")
         if name is not None:
             set_device_name(store.engine, dev_eui, name)
             result["name"] = name.strip() or None
@@ -103,6 +111,7 @@ def set_(
     typer.echo(as_json(result) if json else "\n".join(messages))
 
 
+app.command("map")(map_device)
 app.command("silent")(silent_devices)
 
 

@@ -137,9 +137,9 @@ def _zone(name: str) -> ZoneInfo:
 
 
 def _dev_euis(device: list[str] | None) -> tuple[str, ...]:
-    from receiver.lorawan.identifiers import parse_dev_eui
+    from receiver.lorawan.identifiers import parse_device
 
-    return tuple(sorted({parse_dev_eui(one) for one in device or ()}))
+    return tuple(sorted({parse_device(one) for one in device or ()}))
 
 
 def _narrowing(

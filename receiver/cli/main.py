@@ -20,6 +20,7 @@ from receiver.cli import (
     demo,
     device,
     doctor,
+    downlink,
     forwarder,
     redecode,
     rejections,
@@ -68,6 +69,7 @@ app.command()(redecode.redecode)
 app.add_typer(uplinks.app, name="uplinks")
 app.add_typer(telemetry.app, name="telemetry")
 app.add_typer(rejections.app, name="rejections")
+app.add_typer(downlink.app, name="downlink")
 app.add_typer(forwarder.app, name="forwarder")
 app.add_typer(api_key.app, name="api-key")
 app.add_typer(db.app, name="db")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from contextlib import aclosing, suppress
+from contextlib import aclosing, contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -19,6 +19,8 @@ from receiver.errors import IdentifierError, SettingsError
 from receiver.lorawan.keys import AesKey, parse_aes_key
 from receiver.simulator.body_writer import ContentType
 from receiver.simulator.kinds import ReportKind, make_report
+from receiver.simulator.loopback_server import LoopbackServer
+from receiver.simulator.lrc import V1_PATH, V2_PATH, SimulatedLrc
 from receiver.simulator.network import SimulatedNetwork
 from receiver.simulator.planner import USUAL_MIX, Scenario
 from receiver.simulator.push_client import DEFAULT_TIMEOUT_S, PushClient, Strategy
@@ -26,9 +28,10 @@ from receiver.simulator.scenarios import run_network
 from receiver.simulator.tally import Tally
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from receiver.simulator.push import Push
+    from receiver.simulator.push_client import Delivery
 
 app = typer.Typer(no_args_is_help=True, help="Be the network: sign reports and push them.")
 
@@ -199,6 +202,10 @@ def network(
     duplicates: Annotated[float, typer.Option(metavar="P", help="Probability of a repeated delivery or frame.")] = 0,
     rejoin: Annotated[float, typer.Option(metavar="P", help="Probability of a re-join or ABP reset.")] = 0,
     bad_tokens: Annotated[float, typer.Option(metavar="P", help="Probability of a push to be refused.")] = 0,
+    downlink_port: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=0, max=65535, help="Take downlinks on this port of this machine; 0: a free one."),
+    ] = None,
     skew: SkewOption = 0,
     max_deviation: MaxDeviationOption = 60,
     ca_file: CaFileOption = None,
@@ -245,8 +252,9 @@ def network(
         timeout_s=timeout,
     )
     view, tally = DeliveryView(json=json), Tally()
-    with suppress(KeyboardInterrupt):  # a person has seen enough; what was pushed so far is summed up
-        asyncio.run(_run(client, simulated, scenario, view, tally))
+    lrc = SimulatedLrc(simulated, seed=seed)
+    with _taking_downlinks(lrc, downlink_port), suppress(KeyboardInterrupt):  # what was pushed so far is summed up
+        asyncio.run(_run(client, lrc, scenario, view, tally))
     view.conclude(tally, seed)
 
 
@@ -258,13 +266,39 @@ async def _send(client: PushClient, pushes: Sequence[Push], view: DeliveryView, 
             view.show(delivery)
 
 
-async def _run(
-    client: PushClient, simulated: SimulatedNetwork, scenario: Scenario, view: DeliveryView, tally: Tally
-) -> None:
-    async with client, aclosing(run_network(simulated, scenario, client.deliver)) as deliveries:
+async def _run(client: PushClient, lrc: SimulatedLrc, scenario: Scenario, view: DeliveryView, tally: Tally) -> None:
+    async def deliver(push: Push) -> Delivery:
+        delivery = await client.deliver(push)
+        for report in lrc.after(push):
+            of_report = await client.deliver(report)
+            tally.add(of_report)
+            view.show(of_report)
+        return delivery
+
+    async with client, aclosing(run_network(lrc.network, scenario, deliver)) as deliveries:
         async for delivery in deliveries:
             tally.add(delivery)
             view.show(delivery)
+
+
+@contextmanager
+def _taking_downlinks(lrc: SimulatedLrc, port: int | None) -> Iterator[None]:
+    """Serve the network's downlink interface while the network runs, and say where; None: not at all."""
+    if port is None:
+        yield
+        return
+    server = LoopbackServer(lrc.answer, port)
+    try:
+        server.start()
+    except OSError as exc:
+        raise SettingsError(
+            f"Port {port} cannot be listened to: {exc.strerror}. Give another --downlink-port."
+        ) from exc
+    typer.echo(f"Downlink URL: {server.origin}{V2_PATH} (version 1: {server.origin}{V1_PATH})", err=True)
+    try:
+        yield
+    finally:
+        server.stop()
 
 
 def _print_requests(pushes: Sequence[Push], urls: Sequence[str], *, json: bool) -> None:

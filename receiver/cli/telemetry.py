@@ -38,11 +38,11 @@ def list_(
     json: JsonOption = False,
 ) -> None:
     """List the measurements of a device, newest first."""
-    from receiver.lorawan.identifiers import parse_dev_eui
+    from receiver.lorawan.identifiers import parse_device
     from receiver.storage.engine import read
     from receiver.storage.telemetry_queries import list_series, list_values
 
-    dev_eui = parse_dev_eui(device)
+    dev_eui = parse_device(device)
     start, end = parse_optional_moment(since, utc_now()), parse_optional_moment(until, utc_now())
 
     def values(store: Store) -> Iterator[TelemetryValue]:
@@ -68,11 +68,11 @@ def latest(
     json: JsonOption = False,
 ) -> None:
     """List the newest value of each measurement, of one device or all."""
-    from receiver.lorawan.identifiers import parse_dev_eui
+    from receiver.lorawan.identifiers import parse_device
     from receiver.storage.engine import read
     from receiver.storage.telemetry_queries import list_latest
 
-    dev_eui = None if device is None else parse_dev_eui(device)
+    dev_eui = None if device is None else parse_device(device)
 
     def values(store: Store) -> Iterator[TelemetryValue]:
         after = ("", "", "")

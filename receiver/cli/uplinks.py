@@ -166,6 +166,6 @@ def uplink_line(uplink: UplinkView) -> str:
 
 
 def _dev_eui(text: str | None) -> str | None:
-    from receiver.lorawan.identifiers import parse_dev_eui
+    from receiver.lorawan.identifiers import parse_device
 
-    return None if text is None else parse_dev_eui(text)
+    return None if text is None else parse_device(text)

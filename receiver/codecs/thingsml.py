@@ -19,61 +19,16 @@ from receiver.codecs.rows import Rows
 from receiver.codecs.values import Decoding
 from receiver.errors import SenmlError
 from receiver.kpn_things.senml import CBOR_LABELS, read_cbor, read_json, resolve
+from receiver.kpn_things.thingsml_names import INDEX_LABEL, name_all
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from receiver.codecs.values import Json, Payload
-    from receiver.kpn_things.senml import RawRecord, SenmlRecord
-
-INDEX_LABEL = "i_"
-"""In JSON, and for what is read of CBOR."""
+    from receiver.kpn_things.senml import SenmlRecord
 
 CBOR_THINGSML_LABELS = CBOR_LABELS | {23: INDEX_LABEL, -16: "bs"}
 """23 is the index; KPN's library writes the base sum as -16, where RFC 8428 has -6."""
-
-NAMES: dict[int, tuple[str, str | None]] = {
-    -24: ("temperature", "Cel"),
-    -23: ("humidity", "%RH"),
-    -22: ("latitude", "lat"),
-    -21: ("longitude", "lon"),
-    -20: ("altitude", "m"),
-    -19: ("power", "W"),
-    -18: ("pressure", "Pa"),
-    -17: ("angle", "rad"),
-    -16: ("length", "m"),
-    -15: ("breadth", "m"),
-    -14: ("height", "m"),
-    -13: ("weight", "kg"),
-    -12: ("thickness", "m"),
-    -11: ("distance", "m"),
-    -10: ("area", "m2"),
-    -9: ("volume", "m3"),
-    -8: ("velocity", "m/s"),
-    -7: ("electricCurrent", "A"),
-    -6: ("electricPotential", "V"),
-    -5: ("electricResistance", "Ohm"),
-    -4: ("illuminance", "lx"),
-    -3: ("accelerationX", "m/s2"),
-    -2: ("accelerationY", "m/s2"),
-    -1: ("accelerationZ", "m/s2"),
-    0: ("heading", "rad"),
-    1: ("COConcentration", "ppm"),
-    2: ("CO2Concentration", "ppm"),
-    3: ("sound", "dB"),
-    4: ("frequency", "Hz"),
-    5: ("batteryLevel", "%EL"),
-    6: ("batteryVoltage", "V"),
-    7: ("radius", "m"),
-    8: ("batteryLevelLow", "/"),
-    9: ("compassX", "T"),
-    10: ("compassY", "T"),
-    11: ("compassZ", "T"),
-    12: ("readSwitch", "/"),
-    13: ("presence", None),
-    14: ("counter", None),
-}
-"""By index: the name, and the unit where the pack gives none."""
 
 _CBOR_ARRAYS = range(0x80, 0xA0)  # the first byte of a pack in CBOR; one in JSON begins with `[`, 0x5B, or a space
 _DEVICE = re.compile(r"urn:dev:[A-Za-z]+:[^:/_]+[:/_]")  # Source: RFC 9039; KPN Things ends it with a colon
@@ -88,7 +43,7 @@ def parse_thingsml(body: bytes, now: datetime) -> list[SenmlRecord]:
     """
     in_cbor = body[:1] != b"" and body[0] in _CBOR_ARRAYS
     records = read_cbor(body, CBOR_THINGSML_LABELS) if in_cbor else read_json(body)
-    return resolve(_name_all(records), now)
+    return resolve(name_all(records), now)
 
 
 def decode_senml(payload: Payload) -> Decoding:
@@ -128,29 +83,6 @@ def senml_measurements(data: Json, at: datetime) -> Measured:
         if "s" in record:
             rows.take(record["s"], f"{short}.sum", own or at)
     return Measured(rows.measurements, rows.warnings())
-
-
-def _name_all(records: Sequence[RawRecord]) -> list[RawRecord]:
-    """Put names for indexes, and their units where neither the record nor a base unit gives one."""
-    named: list[RawRecord] = []
-    has_base_unit = False
-    for number, record in enumerate(records, 1):
-        has_base_unit = bool(record.get("bu", has_base_unit))
-        label = INDEX_LABEL if INDEX_LABEL in record else "n"
-        index = record.get(label)
-        if label == "n" and (not isinstance(index, int) or isinstance(index, bool)):
-            named.append(record)
-            continue
-        if not isinstance(index, int) or isinstance(index, bool) or index not in NAMES:
-            raise SenmlError(f"Record {number}: {label} is no index of ThingsML's table of names, -24 to 14.")
-        if label == INDEX_LABEL and "n" in record:
-            raise SenmlError(f"Record {number}: {INDEX_LABEL} stands beside n; a record has one name.")
-        name, unit = NAMES[index]
-        full = {key: value for key, value in record.items() if key != INDEX_LABEL} | {"n": name}
-        if unit is not None and not has_base_unit:
-            full.setdefault("u", unit)
-        named.append(full)
-    return named
 
 
 def _to_json(record: SenmlRecord) -> Json:

@@ -19,6 +19,9 @@ DevAddr = NewType("DevAddr", str)
 
 _DEV_EUI = re.compile(r"[0-9A-Fa-f]{16}\Z")
 _DEV_ADDR = re.compile(r"[0-9A-Fa-f]{8}\Z")
+_OTHER_NAME = re.compile(
+    r"(?:DVNUUID:[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|IMEI:[0-9]{14,16})\Z", re.IGNORECASE | re.ASCII
+)
 _SEPARATORS = str.maketrans("", "", "-: ")
 
 
@@ -32,6 +35,19 @@ def parse_dev_eui(text: str) -> DevEui:
     if not _DEV_EUI.match(digits):
         raise IdentifierError(f"{shorten(text)!r} is not a DevEUI: it must be 16 hexadecimal digits.")
     return DevEui(digits.upper())
+
+
+def parse_device(text: str) -> DevEui:
+    """Give what a device stands under: its DevEUI; or `DVNUUID:` or `IMEI:` and what KPN Things names it by instead.
+
+    Raises:
+        IdentifierError: it is neither.
+    """
+    name = text.strip()
+    if _OTHER_NAME.match(name):
+        kind, _, rest = name.partition(":")
+        return DevEui(f"{kind.upper()}:{rest.lower()}")
+    return parse_dev_eui(text)
 
 
 def parse_dev_addr(text: str) -> DevAddr:

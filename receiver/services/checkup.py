@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from receiver.errors import KeyringError, SchemaError, StorageUnavailableError
 from receiver.services.session_book import app_s_key_purpose
 from receiver.services.silence import look_for_silence
+from receiver.services.things_accounts import account_purpose
 from receiver.services.wording import tell_count, tell_span
 from receiver.storage import checkup as stored
 from receiver.storage import schema
@@ -92,6 +93,7 @@ def _check_secrets(engine: Engine, keyring: Keyring | None) -> Finding:
         *((f"tunnel_key:{connection_id}:{key_id}", row) for connection_id, key_id, row in secrets.tunnel_keys),
         *((f"as_transport_key:{connection_id}", row) for connection_id, row in secrets.as_transport_keys),
         *((app_s_key_purpose(session_id), row) for session_id, row in secrets.session_keys),
+        *((account_purpose(connection_id), row) for connection_id, row in secrets.things_accounts),
     ]
     if not sealed:
         return Finding("sealed keys", "ok", "There are no sealed keys yet.")

@@ -13,7 +13,7 @@ from receiver.codecs.kept_examples import examples_from_json, examples_to_json
 from receiver.codecs.running import BUILT_IN, run_example
 from receiver.codecs.values import Codec, Signature
 from receiver.errors import ConflictError, IdentifierError, NotFoundError
-from receiver.lorawan.identifiers import parse_dev_eui, shorten
+from receiver.lorawan.identifiers import parse_device, shorten
 from receiver.storage import codecs as stored
 from receiver.storage.connections import find_connection
 from receiver.storage.engine import read, write
@@ -235,7 +235,7 @@ def _columns(tx: Connection, scope: Scope) -> dict[str, object]:
             raise NotFoundError(f"There is no connection named {shorten(scope.connection)}.")
         connection_id = connection.id
     return {
-        "dev_eui": None if scope.dev_eui is None else parse_dev_eui(scope.dev_eui),
+        "dev_eui": None if scope.dev_eui is None else parse_device(scope.dev_eui),
         "driver": scope.driver,
         "model": scope.model,
         "connection_id": connection_id,

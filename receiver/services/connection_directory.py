@@ -14,21 +14,25 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from receiver.errors import KeyringError, ReceiverError, StorageUnavailableError
+from receiver.kpn_things.token import ThingsSecret
 from receiver.logs import get_logger
 from receiver.services.connection_cache import read_snapshot
 from receiver.services.connections import open_snapshot
 from receiver.services.daemon_thread import SharedCall
+from receiver.services.things_secrets import PLATFORM
 from receiver.storage.engine import get_revision, read
 from receiver.thingpark.token import key_spellings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from sqlalchemy import Engine
 
     from receiver.keyring import Keyring
     from receiver.services.connection_cache import ConnectionCache, ConnectionSnapshot
-    from receiver.services.connections import LiveConnection
+    from receiver.services.connections import LiveConnection, LiveTunnelKey
+    from receiver.services.judging import KnownKey
+    from receiver.storage.connections import Connection
 
 POLL_S = 1.0
 """How long a retired key may still be accepted by a running receiver."""
@@ -55,6 +59,8 @@ class VerifyingConnection:
     max_deviation_s: int
     key_row_ids: tuple[int, ...]
     key_spellings: tuple[tuple[bytes, ...], ...]
+    things_secrets: tuple[ThingsSecret, ...] | None = None
+    """What KPN Things signs with; None: it is a connection of ThingPark."""
 
     def __repr__(self) -> str:
         return f"VerifyingConnection({self.name!r}, {len(self.key_row_ids)} keys)"
@@ -147,7 +153,7 @@ class ConnectionDirectory:
 
     def _take_over(self, snapshot: ConnectionSnapshot) -> None:
         live = open_snapshot(snapshot, self._keyring)
-        self._connections = {name: _prepare(connection) for name, connection in live.items()}
+        self._connections = {name: prepare(connection, connection.tunnel_keys) for name, connection in live.items()}
         self.revision = snapshot.revision
 
     async def _load_within(self, within_s: float) -> None:
@@ -171,12 +177,15 @@ class ConnectionDirectory:
                 told = reason
 
 
-def _prepare(connection: LiveConnection) -> VerifyingConnection:
+def prepare(connection: LiveConnection | Connection, keys: Sequence[LiveTunnelKey | KnownKey]) -> VerifyingConnection:
+    """Give a connection with these of its keys, or shared secrets of KPN Things, ready to verify pushes."""
+    is_things = connection.platform == PLATFORM
     return VerifyingConnection(
         connection.id,
         connection.name,
         connection.as_id,
         connection.max_deviation_s,
-        tuple(key.id for key in connection.tunnel_keys),
-        tuple(key_spellings(key.text.reveal()) for key in connection.tunnel_keys),
+        tuple(key.id for key in keys),
+        () if is_things else tuple(key_spellings(key.text.reveal()) for key in keys),
+        tuple(ThingsSecret(key.id, key.plug_uuid, key.text.reveal().encode()) for key in keys) if is_things else None,
     )

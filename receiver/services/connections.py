@@ -14,6 +14,12 @@ from urllib.parse import urlsplit
 from receiver.errors import ConflictError, IdentifierError, SettingsError
 from receiver.lorawan.identifiers import shorten
 from receiver.services.connection_cache import read_snapshot
+from receiver.services.things_secrets import (
+    PLATFORM,
+    insert_things_secret,
+    parse_things_secret,
+    require_plug_uuid,
+)
 from receiver.services.tunnel_keys import (
     LiveTunnelKey,
     add_tunnel_key,
@@ -28,7 +34,7 @@ from receiver.storage import connections as stored
 from receiver.storage.engine import read, write
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     import sqlalchemy as sa
@@ -53,7 +59,7 @@ __all__ = [
     "retire_tunnel_key",
 ]
 
-PLATFORMS = ("thingpark", "kpn-lora")
+PLATFORMS = ("thingpark", "kpn-lora", "kpn-things")
 PAYLOADS = ("auto", "clear", "encrypted")
 APP_S_KEYS = ("wrapped", "clear")
 
@@ -102,18 +108,33 @@ def add_connection(
     payloads: str = "auto",
     app_s_keys: str = "wrapped",
     downlink_url: str | None = None,
+    things_secrets: Sequence[str] = (),
+    plug_uuid: str | None = None,
 ) -> Connection:
     """Add a connection, with `tunnel_key` as its key `k1` if one is given. The AS_ID defaults to the name.
 
+    Of KPN Things: with `things_secrets` as its secrets `s1`, `s2`, …, of the destination `plug_uuid` if that is given.
+
     Raises:
-        IdentifierError: the name, the AS_ID or the tunnel key is not of its form.
+        IdentifierError: the name, the AS_ID, the tunnel key or a secret is not of its form.
         SettingsError: another option is not one that a connection can have.
         ConflictError: the name is taken.
     """
     as_id = name if as_id is None else as_id
     _check_name(name)
     _check_as_id(as_id)
-    _check_platform(platform)
+    _check_choice("platform", platform, PLATFORMS)
+    if platform == PLATFORM:
+        if tunnel_key is not None or downlink_url is not None:
+            raise SettingsError(
+                "A connection of KPN Things has shared secrets and an account for its downlinks; a tunnel key and a"
+                " downlink URL are for those of ThingPark."
+            )
+        payloads = "clear"  # KPN Things decrypts what it carries
+    elif things_secrets or plug_uuid is not None:
+        raise SettingsError(f"A shared secret is for connections of KPN Things; {name} is to be of {platform}.")
+    new_secrets = [parse_things_secret(secret) for secret in things_secrets]
+    uuid = None if plug_uuid is None else require_plug_uuid(plug_uuid)
     _check_choice("payloads", payloads, PAYLOADS)
     _check_choice("app-s-keys", app_s_keys, APP_S_KEYS)
     if not 1 <= max_deviation_s <= LONGEST_MAX_DEVIATION_S:
@@ -122,7 +143,7 @@ def add_connection(
             f" it must be 1 to {LONGEST_MAX_DEVIATION_S} s ({DEFAULT_MAX_DEVIATION_S} is usual)."
         )
     if downlink_url is not None:
-        _check_downlink_url(downlink_url)
+        check_downlink_url(downlink_url)
     key = parse_tunnel_key(tunnel_key) if tunnel_key is not None else None
     with write(engine) as tx:
         connection = stored.insert_connection(
@@ -144,6 +165,8 @@ def add_connection(
         if key is not None:
             sealed = seal_tunnel_key(keyring, connection.id, "k1", key)
             stored.insert_tunnel_key(tx, connection_id=connection.id, key_id="k1", sealed_key=sealed, created_at=now)
+        for secret in new_secrets:
+            insert_things_secret(tx, keyring, now, connection, secret, uuid)
     return connection
 
 
@@ -201,7 +224,7 @@ def open_snapshot(snapshot: ConnectionSnapshot, keyring: Keyring) -> Mapping[str
     """
     keys: dict[int, list[LiveTunnelKey]] = {connection.id: [] for connection in snapshot.connections}
     for key in snapshot.tunnel_keys:
-        keys[key.connection_id].append(LiveTunnelKey(key.id, key.key_id, open_tunnel_key(keyring, key)))
+        keys[key.connection_id].append(LiveTunnelKey(key.id, key.key_id, open_tunnel_key(keyring, key), key.plug_uuid))
     return {
         connection.name: LiveConnection(
             id=connection.id,
@@ -233,21 +256,12 @@ def _check_as_id(as_id: str) -> None:
         )
 
 
-def _check_platform(platform: str) -> None:
-    if platform == "kpn-things":
-        raise SettingsError(
-            "This version does not receive from KPN Things yet; a later release will. Connections can be of"
-            " platform thingpark or kpn-lora (a KPN LoRa routing profile) today."
-        )
-    _check_choice("platform", platform, PLATFORMS)
-
-
 def _check_choice(option: str, value: str, choices: tuple[str, ...]) -> None:
     if value not in choices:
         raise SettingsError(f"{shorten(value)!r} is not a value of --{option}: choose {' or '.join(choices)}.")
 
 
-def _check_downlink_url(url: str) -> None:
+def check_downlink_url(url: str) -> None:
     try:
         parts = urlsplit(url)
         usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0

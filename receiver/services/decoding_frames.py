@@ -100,7 +100,7 @@ def decoding_row(frame: DecodedFrame, now: datetime) -> NewDecoding:
         frame.uplink.id,
         frame.version_id,
         "failed" if decoding.failed else "decoded",
-        None if decoding.failed else _as_json(decoding.data),
+        None if decoding.failed else as_json(decoding.data),
         _sentences((*decoding.warnings, *measured.warnings)),
         _sentences(decoding.errors),
         min(times),
@@ -121,16 +121,17 @@ def storable_key(key: SeriesKey) -> SeriesKey:
 
 def value_row(frame: DecodedFrame, series_id: int, measurement: Measurement) -> NewValue:
     """Give the row of a measurement. True and false are 1 and 0 with the word beside them."""
-    value = measurement.value
-    number: float | None
-    text: str | None
-    if isinstance(value, str):
-        number, text = None, storable(value)
-    elif isinstance(value, bool):
-        number, text = float(value), "true" if value else "false"
-    else:
-        number, text = float(value), None
+    number, text = number_and_text(measurement.value)
     return NewValue(series_id, measurement.at, frame.uplink.id, number, text, frame.version_id)
+
+
+def number_and_text(value: float | bool | str) -> tuple[float | None, str | None]:
+    """Give a value as the two columns hold it."""
+    if isinstance(value, str):
+        return None, storable(value)
+    if isinstance(value, bool):
+        return float(value), "true" if value else "false"
+    return float(value), None
 
 
 def storable(text: str) -> str:
@@ -145,9 +146,10 @@ def codec_of(stored: StoredCodec) -> Codec:
     return Codec(Signature(stored.signature), stored.script, json.loads(stored.units))
 
 
-def _as_json(value: Json) -> str:
+def as_json(value: Json) -> str:
+    """Give compact JSON in ASCII, which every database text can hold."""
     return json.dumps(value, separators=(",", ":"))
 
 
 def _sentences(sentences: Sequence[str]) -> str | None:
-    return _as_json(list(sentences)) if sentences else None
+    return as_json(list(sentences)) if sentences else None

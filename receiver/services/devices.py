@@ -6,13 +6,14 @@ import unicodedata
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from receiver.errors import IdentifierError, NotFoundError
+from receiver.errors import IdentifierError, NotFoundError, SettingsError
 from receiver.lorawan.identifiers import DevAddr, DevEui, shorten
 from receiver.lorawan.keys import AesKey, key_check_value
 from receiver.services.session_book import app_s_key_purpose
 from receiver.storage import devices as stored
 from receiver.storage.engine import read, write
 from receiver.storage.reports import lock_reading, wake_reports_of_device, wake_reports_of_sessions
+from receiver.storage.seen_devices import LORAWAN_1_1
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 PAGE_DEVICES = 1000
 SHOWN_SESSIONS = 20
+LORAWAN_VERSIONS = ("1.0", LORAWAN_1_1)
 MAX_NAME_CHARACTERS = 256
 """As long as a name from the network may be."""
 
@@ -93,6 +95,22 @@ def set_device_name(engine: sa.Engine, dev_eui: DevEui, name: str) -> None:
         raise IdentifierError("A device's name cannot have control characters or others that do not print.")
     with write(engine) as tx:
         if not stored.set_name(tx, dev_eui, name or None):
+            raise _unknown(dev_eui)
+
+
+def set_lorawan_version(engine: sa.Engine, dev_eui: DevEui, version: str) -> None:
+    """Say which version of LoRaWAN a device speaks: 1.1 has a counter of its own for applications' downlinks.
+
+    Reports that have that counter say so by themselves.
+
+    Raises:
+        NotFoundError: it was neither heard nor set up.
+        SettingsError: it is no version of LoRaWAN.
+    """
+    if version not in LORAWAN_VERSIONS:
+        raise SettingsError(f"{shorten(version)!r} is no version of LoRaWAN here: {' or '.join(LORAWAN_VERSIONS)} is.")
+    with write(engine) as tx:
+        if not stored.set_lorawan_version(tx, dev_eui, version):
             raise _unknown(dev_eui)
 
 

@@ -14,6 +14,7 @@ import msgspec
 from receiver.services.rejections import hide_tokens_of
 from receiver.storage.connections import list_connection_names
 from receiver.storage.decoded_uplinks import list_decoded_uplinks
+from receiver.storage.downlinks import list_downlink_events_by_id
 from receiver.storage.events import Event, EventKind
 from receiver.storage.rejections import list_rejections_by_id
 from receiver.storage.uplink_queries import list_uplinks_by_id
@@ -30,7 +31,7 @@ class EventContent(NamedTuple):
 
     `body` is a JSON object in UTF-8 with `id`, `type` (the kind), `timestamp` (when it was told) and `data`: of an
     uplink what `GET /api/v1/uplinks` gives of it, likewise of a rejection; of telemetry the uplink's place, the whole
-    decoded object and each measurement.
+    decoded object and each measurement; of a downlink the step it took, without its payload.
     """
 
     event: Event
@@ -76,7 +77,7 @@ def load_contents(connection: Connection, events: Sequence[Event]) -> list[Event
         EventKind.UPLINK: uplinks,
         EventKind.TELEMETRY: decoded,
         EventKind.REJECTION: rejections,
-        EventKind.DOWNLINK: {},
+        EventKind.DOWNLINK: list_downlink_events_by_id(connection, ids[EventKind.DOWNLINK]),
     }
     names = list_connection_names(connection)
     return list(_contents(events, data, names))

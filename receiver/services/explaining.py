@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from receiver.errors import Reason
+from receiver.kpn_things.token import is_things_push
 from receiver.services.findings import (
     Finding,
     find_as_id,
@@ -21,10 +22,13 @@ from receiver.services.judging import (
     NOT_WHOLE,
     Check,
     choose_connection,
+    headers_of,
     judge,
     load_known_connections,
 )
 from receiver.services.rejections import hide_tokens_of, without_tokens
+from receiver.services.things_findings import find_secret
+from receiver.services.things_secrets import PLATFORM
 from receiver.storage import rejections as stored
 from receiver.storage.engine import read
 from receiver.thingpark.loose_push import read_loosely
@@ -88,7 +92,8 @@ def explain_rejection(
         return Explanation(
             view, _name_of(connection), is_in_order_now=False, verdict=verdict, checks=(check,), findings=(), note=None
         )
-    judgement = judge(connection, view.path_name, rejection.query.encode(), rejection.body, view.received_at)
+    headers = headers_of(rejection)
+    judgement = judge(connection, view.path_name, rejection.query.encode(), rejection.body, view.received_at, headers)
     findings, note = _find(rejection, judgement, connection, known)
     return Explanation(
         rejection=view,
@@ -134,7 +139,7 @@ def _find(
             findings.append(find_near_name(rejection.view, near))
     note = None
     if judgement.key_id is None:
-        by_token, note = _search(rejection, judgement, assumed, known)
+        by_token, note = _search_any(rejection, judgement, assumed, known)
         findings += by_token
     if judgement.query is not None and connection is not None:
         findings += find_as_id(rejection.view, judgement, connection)
@@ -144,6 +149,18 @@ def _find(
 
 
 # --- the token
+
+
+def _search_any(
+    rejection: StoredRejection,
+    judgement: Judgement,
+    assumed: KnownConnection | None,
+    known: Mapping[str, KnownConnection],
+) -> tuple[list[Finding], str | None]:
+    headers = headers_of(rejection)
+    if (assumed is not None and assumed.row.platform == PLATFORM) or (is_things_push(headers) and not rejection.query):
+        return find_secret(rejection.view, headers, rejection.body, assumed, known)
+    return _search(rejection, judgement, assumed, known)
 
 
 def _search(
@@ -157,7 +174,8 @@ def _search(
             "The body cannot be read as a report, so that its token cannot be tried. It must arrive as the network"
             " sends it, byte for byte."
         )
-    others = sorted(known.values(), key=lambda other: other is not assumed)
+    signing = (other for other in known.values() if other.row.platform != PLATFORM)
+    others = sorted(signing, key=lambda other: other is not assumed)
     push = read_loosely(rejection.query, judgement.body, list(dict.fromkeys(other.row.as_id for other in others)))
     if push.token is None:
         return _without_token(rejection)

@@ -13,7 +13,7 @@ import msgspec
 
 from receiver.errors import IdentifierError, SettingsError
 from receiver.http_client import tls_context
-from receiver.lorawan.identifiers import parse_dev_eui, shorten
+from receiver.lorawan.identifiers import parse_device, shorten
 from receiver.services.event_contents import EventFilter
 from receiver.services.forward_topics import DEFAULT_TOPIC, check_topic
 from receiver.storage.events import EventKind
@@ -110,7 +110,7 @@ def parse_wants(
             raise SettingsError(f"{port} is not an FPort: it must be 0 to 255.")
     wants = Wants(
         sorted(set(types)),
-        sorted({parse_dev_eui(each) for each in devices}),
+        sorted({parse_device(each) for each in devices}),
         sorted(set(connections)),
         sorted(set(ports)),
     )

@@ -9,6 +9,7 @@
 7. Handed to the inbox, which returns after the commit.
 
 Steps 2 and 3 are the same for a connection that nobody knows, so that its refusal looks like any other.
+A push to a connection of KPN Things is judged by its headers and its body alone (`things_push`).
 Nothing here decrypts, and nothing asks a network. Source: LRC–AS tunnel interface, security of the reports.
 """
 
@@ -21,6 +22,7 @@ from typing import TYPE_CHECKING
 from receiver.errors import PushRejected, Reason, ReceiverError, StorageUnavailableError
 from receiver.log_limit import LogLimit
 from receiver.logs import get_logger
+from receiver.services.things_push import PROOF_HEADERS, true_refusal, verify_things_push
 from receiver.storage.rejections import NewRejection
 from receiver.storage.reports import NewReport
 from receiver.thingpark.body import UPLINK
@@ -114,17 +116,29 @@ class Ingest:
         received_at = self._clock()
         revision = self._directory.revision
         try:
-            report = verify_push(self._directory.find(name), name, raw_query, body, received_at)
+            report = verify_push(self._directory.find(name), name, raw_query, body, received_at, headers)
         except PushRejected as exc:
-            second = await self._look_again(exc, revision, name, raw_query, body, received_at)
-            if second is None:
-                await self.refuse(exc, name, raw_query, body, headers, received_at)
-                raise
+            is_known = self._directory.find(name) is not None
+            refusal = true_refusal(exc, name, body, headers, is_known=is_known)
+            try:
+                second = await self._look_again(refusal, revision, name, raw_query, body, headers, received_at)
+                if second is None:
+                    await self.refuse(refusal, name, raw_query, body, headers, received_at)
+                    raise refusal from None
+            finally:
+                del refusal  # it holds this frame, and so the body, in a circle
             report = second
         return await self._inbox.put(report)
 
     async def _look_again(
-        self, rejection: PushRejected, revision: int, name: str, raw_query: bytes, body: bytes, received_at: datetime
+        self,
+        rejection: PushRejected,
+        revision: int,
+        name: str,
+        raw_query: bytes,
+        body: bytes,
+        headers: Sequence[tuple[bytes, bytes]],
+        received_at: datetime,
     ) -> NewReport | None:
         if rejection.reason not in _WORTH_A_SECOND_LOOK:
             return None
@@ -132,7 +146,7 @@ class Ingest:
             await self._directory.refresh()
             if self._directory.revision == revision:  # what it was refused by is the newest there is
                 return None
-            return verify_push(self._directory.find(name), name, raw_query, body, received_at)
+            return verify_push(self._directory.find(name), name, raw_query, body, received_at, headers)
         except PushRejected:
             return None
         except ReceiverError as exc:
@@ -174,12 +188,15 @@ def verify_push(
     raw_query: bytes,
     raw_body: bytes,
     received_at: datetime,
+    headers: Sequence[tuple[bytes, bytes]] = (),
 ) -> NewReport:
-    """Judge a push by the numbered steps 1 to 6 and give what to store.
+    """Judge a push by the numbered steps 1 to 6 and give what to store; one of KPN Things by its headers instead.
 
     Raises:
         PushRejected: always the reason of the first step that fails; nothing else, for any bytes at all.
     """
+    if connection is not None and connection.things_secrets is not None:
+        return verify_things_push(connection.id, connection.things_secrets, raw_query, raw_body, received_at, headers)
     query = parse_signed_query(raw_query)  # 2
     body = parse_signed_body(raw_body)  # 3
     elements = read_token_elements(body)
@@ -260,7 +277,7 @@ def _printable(raw: bytes) -> str:
 def _kept_headers(headers: Sequence[tuple[bytes, bytes]]) -> tuple[tuple[str, str], ...]:
     kept: list[tuple[str, str]] = []
     room = MAX_KEPT_HEADERS_BYTES
-    for name, value in headers:
+    for name, value in sorted(headers, key=lambda header: header[0].lower() not in PROOF_HEADERS):
         if name.lower() in _SECRET_HEADERS:
             continue
         room -= len(name) + len(value)

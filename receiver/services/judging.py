@@ -9,8 +9,17 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, TypeVar
 
-from receiver.errors import NotFoundError, PushRejected, Reason
+from receiver.errors import NotFoundError, PushRejected, Reason, ReportUnreadableError
+from receiver.kpn_things.records import read_message
+from receiver.kpn_things.token import (
+    ThingsSecret,
+    candidates,
+    is_things_push,
+    read_things_headers,
+    verify_message_token,
+)
 from receiver.lorawan.identifiers import shorten
+from receiver.services.things_secrets import PLATFORM
 from receiver.services.tunnel_keys import open_tunnel_key
 from receiver.storage import connections as stored
 from receiver.storage.engine import read
@@ -19,7 +28,7 @@ from receiver.thingpark.signed_query import parse_signed_query
 from receiver.thingpark.token import key_spellings, read_token_elements, verify_query_agrees, verify_token
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
 
     from sqlalchemy import Engine
@@ -27,7 +36,7 @@ if TYPE_CHECKING:
     from receiver.keyring import Keyring
     from receiver.services.tunnel_keys import SecretText
     from receiver.storage.connections import Connection
-    from receiver.storage.rejections import RejectionView
+    from receiver.storage.rejections import RejectionView, StoredRejection
     from receiver.thingpark.body import Body
     from receiver.thingpark.signed_query import SignedQuery
     from receiver.thingpark.token import TokenElements
@@ -42,12 +51,13 @@ CheckOutcome = Literal["passed", "failed", "not reached"]
 
 @dataclass(frozen=True, slots=True)
 class KnownKey:
-    """A tunnel key, live or retired, opened."""
+    """A tunnel key or a shared secret of KPN Things, live or retired, opened."""
 
     id: int
     key_id: str
     text: SecretText
     retired_at: datetime | None
+    plug_uuid: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +123,7 @@ def load_known_connections(engine: Engine, keyring: Keyring) -> dict[str, KnownC
             connection.name: KnownConnection(
                 connection,
                 tuple(
-                    KnownKey(key.id, key.key_id, open_tunnel_key(keyring, key), key.retired_at)
+                    KnownKey(key.id, key.key_id, open_tunnel_key(keyring, key), key.retired_at, key.plug_uuid)
                     for key in reversed(stored.list_tunnel_keys(tx, connection.id))
                 ),
             )
@@ -147,10 +157,21 @@ def require_connection(known: Mapping[str, KnownConnection], name: str) -> Known
 
 
 def judge(
-    connection: KnownConnection | None, path_name: str, raw_query: bytes, raw_body: bytes, received_at: datetime
+    connection: KnownConnection | None,
+    path_name: str,
+    raw_query: bytes,
+    raw_body: bytes,
+    received_at: datetime,
+    headers: Sequence[tuple[bytes, bytes]] = (),
 ) -> Judgement:
     """Make every check of the push moment; `connection` None: nobody knows the one that was called."""
     judgement = Judgement()
+    if connection is not None and connection.row.platform == PLATFORM:
+        _judge_things(judgement, connection, headers, raw_body, received_at)
+        return judgement
+    if is_things_push(headers) and not raw_query:
+        _judge_stray(judgement, connection, path_name)
+        return judgement
     judgement.query = _read(judgement, "query", lambda: parse_signed_query(raw_query), _tell_query)
     judgement.body = _read(judgement, "body", lambda: parse_body(raw_body), _tell_body)
     if judgement.body is not None:
@@ -167,6 +188,53 @@ def judge(
     _check_token(judgement, connection)
     _check_time(judgement, connection, received_at)
     return judgement
+
+
+def headers_of(rejection: StoredRejection) -> list[tuple[bytes, bytes]]:
+    """Give the headers that a refused push came with, as far as they were kept, names in lower case."""
+    return [
+        (name.lower().encode("latin-1", "replace"), value.encode("latin-1", "replace"))
+        for name, value in rejection.headers
+    ]
+
+
+def _judge_things(
+    judgement: Judgement,
+    connection: KnownConnection,
+    headers: Sequence[tuple[bytes, bytes]],
+    raw_body: bytes,
+    received_at: datetime,
+) -> None:
+    name = connection.row.name
+    judgement.note("connection", None, f"{name} is known, a connection of KPN Things.")
+    given = read_things_headers(headers)
+    live = {key.id: key for key in connection.live_keys}
+    secrets = [ThingsSecret(key.id, key.plug_uuid, key.text.reveal().encode()) for key in live.values()]
+    try:
+        fitting = verify_message_token(given, raw_body, secrets)
+    except PushRejected as exc:
+        names = ", ".join(live[one.row_id].key_id for one in candidates(given.plug_uuid, secrets))
+        tried = f" Tried: {names}." if names and given.token is not None else ""
+        judgement.note("token", exc.reason, exc.detail + tried)
+    else:
+        judgement.key_id = live[fitting.row_id].key_id
+        judgement.note("token", None, f"It was made with {judgement.key_id} of {name}, over this very body.")
+    try:
+        message = read_message(raw_body, received_at)
+    except ReportUnreadableError as exc:  # no reason to refuse it: what is signed is kept
+        judgement.skip("body", f"It would be stored and flagged unreadable. {exc}")
+    else:
+        judgement.note("body", None, f"It is a message of {message.device}.")
+
+
+def _judge_stray(judgement: Judgement, connection: KnownConnection | None, path_name: str) -> None:
+    """Judge a push of KPN Things that came to no connection of it."""
+    if connection is None:
+        judgement.note("connection", Reason.UNKNOWN_CONNECTION, f"There is no connection {path_name[:64]!r}.")
+        judgement.skip("token", "Not reached: there is no secret to hash it with.")
+        return
+    judgement.note("connection", None, f"{connection.row.name} is known, a connection of ThingPark.")
+    judgement.note("token", Reason.TOKEN_MISMATCH, "It is signed as KPN Things signs, with a Things-Message-Token.")
 
 
 def _read(judgement: Judgement, name: str, parse: Callable[[], _T], tell: Callable[[_T], str]) -> _T | None:

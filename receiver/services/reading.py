@@ -1,7 +1,8 @@
 """The reading moment: stored reports become uplinks, receptions, locations, sessions, devices, notifications.
 
 It comes after the answer and can be repeated: a report is read again when a key arrives later. Bodies are
-parsed before the transaction; what is written is one transaction per batch.
+parsed before the transaction; what is written is one transaction per batch. What reports say of downlinks settles
+those in the same transaction.
 
 *Unreadable and undecryptable are different things:* an unreadable report stays whole and says why; an
 encrypted uplink without its key, or with a stored key that does not open, is an uplink whose payload waits.
@@ -13,18 +14,19 @@ Source: ThingPark LRC–AS tunnel interface, payload encryption; LoRaWAN L2 1.0.
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from datetime import timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
-from receiver.errors import KeyringError, PushRejected, ReceiverError, ReportUnreadableError
+from receiver.errors import KeyringError, ReceiverError
 from receiver.logs import get_logger
 from receiver.lorawan.frm_payload import decrypt_frm_payload
 from receiver.lorawan.identifiers import DevAddr
 from receiver.services.as_transport_keys import load_as_transport_keys
+from receiver.services.parsed_reports import Parsed, parse_report
 from receiver.services.reading_batch import Payload, ReadBatch
 from receiver.services.session_book import SessionBook, mark_of_field
+from receiver.services.things_reading import THINGS_KIND, ThingsBatch, frame_check_of
 from receiver.storage.engine import read, write
 from receiver.storage.reports import (
     ReadingOutcome,
@@ -37,13 +39,13 @@ from receiver.storage.reports import (
     wake_reports_with_note,
 )
 from receiver.storage.seen_devices import record_key_uses
+from receiver.thingpark.downlink_reports import DownlinkRejectedReport, DownlinkSentReport, MulticastSummaryReport
 from receiver.thingpark.reports import (
     LocationReport,
     NotificationReport,
     OtherReport,
     Report,
     UplinkReport,
-    read_raw_report,
 )
 
 if TYPE_CHECKING:
@@ -82,14 +84,6 @@ class _Faults:
 _faults = _Faults()
 
 
-class _Parsed(NamedTuple):
-    """A report with what its body says; `report` None: it is unreadable, and `notes` say why."""
-
-    unread: UnreadReport
-    report: Report | None
-    notes: str | None
-
-
 class _Frame(NamedTuple):
     """An uplink's place: its session, whether it came out of order or late, and its payload."""
 
@@ -112,7 +106,7 @@ def read_batch(engine: Engine, keyring: Keyring, now: datetime, limit: int) -> i
         unread = list_unread_reports(connection, limit)
     if not unread:
         return 0
-    parsed = [_parse(report) for report in unread]
+    parsed = [parse_report(report) for report in unread]
     try:
         _read_parsed(engine, keyring, now, parsed)
     except ReceiverError:
@@ -136,15 +130,7 @@ def read_again_what_did_not_open(engine: Engine) -> int:
         return wake_reports_with_note(connection, WAITS_FOR_KEK)
 
 
-def _parse(unread: UnreadReport) -> _Parsed:
-    try:
-        report, notes = read_raw_report(unread.body)
-    except (ReportUnreadableError, PushRejected) as exc:
-        return _Parsed(unread, None, str(exc))
-    return _Parsed(unread, report, notes.sentence())
-
-
-def _read_alone(engine: Engine, keyring: Keyring, now: datetime, parsed: _Parsed) -> None:
+def _read_alone(engine: Engine, keyring: Keyring, now: datetime, parsed: Parsed) -> None:
     try:
         _read_parsed(engine, keyring, now, [parsed])
     except ReceiverError:
@@ -152,10 +138,10 @@ def _read_alone(engine: Engine, keyring: Keyring, now: datetime, parsed: _Parsed
     except Exception as exc:  # noqa: BLE001 - flagged with the name of the fault, and kept whole
         _log.error("report_unreadable", report=parsed.unread.id, error=type(exc).__name__)
         sentence = f"Reading it failed unexpectedly ({type(exc).__name__}); it is kept whole."
-        _read_parsed(engine, keyring, now, [_Parsed(parsed.unread, None, sentence)])
+        _read_parsed(engine, keyring, now, [Parsed(parsed.unread, None, sentence)])
 
 
-def _read_parsed(engine: Engine, keyring: Keyring, now: datetime, parsed: Sequence[_Parsed]) -> None:
+def _read_parsed(engine: Engine, keyring: Keyring, now: datetime, parsed: Sequence[Parsed]) -> None:
     with write(engine) as connection:
         claimed = claim_unread_reports(connection, [one.unread.id for one in parsed])
         mine = []
@@ -170,7 +156,7 @@ def _read_parsed(engine: Engine, keyring: Keyring, now: datetime, parsed: Sequen
 
 
 def _write_batch(
-    connection: Connection, keyring: Keyring, now: datetime, parsed: Sequence[_Parsed]
+    connection: Connection, keyring: Keyring, now: datetime, parsed: Sequence[Parsed]
 ) -> list[KeyringError]:
     """Write what the reports say; give why keys that were needed did not open."""
     transport_keys: dict[int, list[tuple[int, AesKey]] | KeyringError] = {}
@@ -186,6 +172,10 @@ def _write_batch(
             raise keys
         return keys
 
+    things = None
+    if any(one.unread.kind == THINGS_KIND for one in parsed):
+        things = ThingsBatch(connection)
+        parsed = things.with_dev_euis(parsed)
     dev_euis = {one.report.heading.dev_eui for one in parsed if one.report is not None and one.report.heading}
     book = SessionBook(connection, keyring, now, keys_of, dev_euis)
     places = [_place(book, one) for one in parsed]
@@ -198,9 +188,15 @@ def _write_batch(
         and one.report.f_cnt_up is not None
     ]
     batch = ReadBatch(connection, [one.unread.id for one in parsed], frames)
-    outcomes = [_read_one(batch, one, place) for one, place in zip(parsed, places, strict=True)]
+    copies = {} if things is None else things.copies(parsed)
+    outcomes = [
+        _read_copy(batch, one, copies[one.unread.id]) if one.unread.id in copies else _read_one(batch, one, place)
+        for one, place in zip(parsed, places, strict=True)
+    ]
     book.close()
     batch.write(now)
+    if things is not None:
+        things.write(now, [one for one in parsed if not batch.was_read_before(one.unread.id)])
     settle_reports(connection, outcomes)
     record_key_uses(connection, _key_uses(batch, parsed))
     wake_reports_of_devices(connection, sorted(book.devices_with_new_keys))
@@ -209,7 +205,13 @@ def _write_batch(
     return list(book.faults.values())
 
 
-def _key_uses(batch: ReadBatch, parsed: Sequence[_Parsed]) -> list[tuple[int, int, datetime]]:
+def _read_copy(batch: ReadBatch, one: Parsed, first: int | None) -> ReadingOutcome:
+    batch.add_copy(first, one.unread.id)
+    dev_eui = one.report.heading.dev_eui if one.report is not None and one.report.heading is not None else None
+    return ReadingOutcome(one.unread.id, "read", f"Another delivery of the frame in report {first or 0}.", dev_eui)
+
+
+def _key_uses(batch: ReadBatch, parsed: Sequence[Parsed]) -> list[tuple[int, int, datetime]]:
     """Count each tunnel key's reports; one that is read again for its payload was counted before."""
     hits: Counter[int] = Counter()
     newest: dict[int, datetime] = {}
@@ -222,7 +224,7 @@ def _key_uses(batch: ReadBatch, parsed: Sequence[_Parsed]) -> list[tuple[int, in
     return [(key_id, count, newest[key_id]) for key_id, count in hits.items()]
 
 
-def _place(book: SessionBook, parsed: _Parsed) -> _Frame | int | None:
+def _place(book: SessionBook, parsed: Parsed) -> _Frame | int | None:
     """Find or begin the session that a report is of: an uplink's place, a notification's session id, or None."""
     report = parsed.report
     if isinstance(report, UplinkReport):
@@ -266,7 +268,7 @@ def _place_notification(book: SessionBook, unread: UnreadReport, report: Notific
     return None
 
 
-def _read_one(batch: ReadBatch, parsed: _Parsed, place: _Frame | int | None) -> ReadingOutcome:
+def _read_one(batch: ReadBatch, parsed: Parsed, place: _Frame | int | None) -> ReadingOutcome:
     unread, report = parsed.unread, parsed.report
     if isinstance(report, UplinkReport) and isinstance(place, _Frame):
         return _read_uplink(batch, unread, report, place, parsed.notes)
@@ -275,6 +277,10 @@ def _read_one(batch: ReadBatch, parsed: _Parsed, place: _Frame | int | None) -> 
     if isinstance(report, LocationReport):
         batch.add_sighting(unread, report.heading)
         batch.add_fix(unread, report.heading.dev_eui, report.fix, report.heading.at or unread.sent_at)
+        return _settled(unread, report, parsed.notes)
+    if isinstance(report, DownlinkSentReport | DownlinkRejectedReport | MulticastSummaryReport):
+        batch.add_sighting(unread, report.heading)
+        batch.add_downlink_report(unread, report)
         return _settled(unread, report, parsed.notes)
     if isinstance(report, OtherReport):
         if report.heading is not None:
@@ -312,16 +318,18 @@ def _read_uplink(
     heading = report.heading
     at = heading.at or unread.sent_at
     payload = frame.payload
-    # Both: a frame with the MIC of another one and other contents is a conflict to be shown, not a copy.
-    frame_check = f"{report.mic or ''}:{hashlib.sha256(report.payload).hexdigest()[:16]}"
+    frame_check = frame_check_of(report)
     first = batch.add_uplink(unread, report, at, frame.session_id, frame_check, payload, late=frame.is_late)
     if first is not None:
         return ReadingOutcome(unread.id, "read", f"Another delivery of the frame in report {first}.", heading.dev_eui)
     if not batch.was_read_before(unread.id):
+        if report.ack:
+            batch.add_acknowledgement(heading.dev_eui)
         batch.add_sighting(
             unread,
             heading,
             f_cnt_up=report.f_cnt_up if frame.is_newest else None,
+            is_lorawan_1_1=report.is_lorawan_1_1,
             battery_level=report.battery_level,
             margin_db=report.margin_db,
             status_at=report.battery_at or at,

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from receiver.services.downlink_settle import settle_downlinks
 from receiver.storage.events import EventKind, NewEvent, tell
 from receiver.storage.reports import lock_reports
-from receiver.storage.seen_devices import DeviceSighting, record_sightings
+from receiver.storage.seen_devices import LORAWAN_1_1, DeviceSighting, record_sightings
 from receiver.storage.telemetry import forget_decodings
 from receiver.storage.undecoded import enqueue_undecoded
 from receiver.storage.uplinks import (
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from receiver.storage.reports import UnreadReport
-    from receiver.thingpark.reports import Heading, NetworkFix, Reception, UplinkReport
+    from receiver.thingpark.reports import DownlinkReport, Heading, NetworkFix, Reception, UplinkReport
 
 
 class Payload(NamedTuple):
@@ -83,6 +84,8 @@ class ReadBatch:
         self._notifications: list[dict[str, Any]] = []
         self._sightings: dict[str, DeviceSighting] = {}
         self._opened: list[NewEvent] = []
+        self._downlink_reports: list[tuple[UnreadReport, DownlinkReport]] = []
+        self._acknowledging: set[str] = set()
 
     def was_read_before(self, report_id: int) -> bool:
         """Say whether an earlier reading made an uplink of this report, whose payload then waited."""
@@ -137,12 +140,26 @@ class ReadBatch:
         self._uplinks.append(new)
         return None
 
+    def add_acknowledgement(self, dev_eui: str) -> None:
+        """Note that a device acknowledges a downlink in an uplink of this batch."""
+        self._acknowledging.add(dev_eui)
+
+    def add_downlink_report(self, unread: UnreadReport, report: DownlinkReport) -> None:
+        """Take up what a report says of a downlink."""
+        self._downlink_reports.append((unread, report))
+
+    def add_copy(self, first_report_id: int | None, report_id: int) -> None:
+        """Count a report that was known for another delivery of the one that brought its content first."""
+        if first_report_id is not None:
+            self._copies.append((first_report_id, report_id))
+
     def add_sighting(
         self,
         unread: UnreadReport,
         heading: Heading,
         *,
         f_cnt_up: int | None = None,
+        is_lorawan_1_1: bool = False,
         battery_level: int | None = None,
         margin_db: float | None = None,
         status_at: datetime | None = None,
@@ -161,6 +178,8 @@ class ReadBatch:
         seen.model = data.model or seen.model
         seen.model_version = data.model_version or seen.model_version
         seen.driver = heading.driver or seen.driver
+        if is_lorawan_1_1:
+            seen.lorawan_version = LORAWAN_1_1
         if f_cnt_up is not None:
             seen.last_f_cnt_up = f_cnt_up
         told = battery_level is not None or margin_db is not None
@@ -247,6 +266,7 @@ class ReadBatch:
             for uplink_id, new in zip(ids, self._uplinks, strict=True)
         ]
         tell(connection, now, read + self._opened)
+        settle_downlinks(connection, now, self._downlink_reports, self._acknowledging)
 
     def _decodable(self, ids: Sequence[int]) -> Iterator[int]:
         """Give the ids of the new uplinks whose payload a codec can read."""

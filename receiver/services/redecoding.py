@@ -16,7 +16,7 @@ from datetime import UTC
 from typing import TYPE_CHECKING
 
 from receiver.errors import ConflictError, NotFoundError
-from receiver.lorawan.identifiers import parse_dev_eui, shorten
+from receiver.lorawan.identifiers import parse_device, shorten
 from receiver.services.decoding_frames import decode_frames, decoding_row
 from receiver.services.redecoding_codecs import FrameCodecs, choose_codec, runnable
 from receiver.services.redecoding_differences import RedecodingCounts, compare
@@ -99,7 +99,7 @@ def begin_redecoding(
     """
     with read(engine) as connection:
         frames = ChosenFrames(
-            None if scope.dev_eui is None else parse_dev_eui(scope.dev_eui),
+            None if scope.dev_eui is None else parse_device(scope.dev_eui),
             scope.driver,
             scope.model,
             _connection_id(connection, scope.connection),

@@ -11,22 +11,24 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from receiver.errors import NotFoundError, PushRejected, Reason
-from receiver.services.connection_directory import VerifyingConnection
+from receiver.kpn_things.token import is_things_push
+from receiver.services.connection_directory import prepare
 from receiver.services.ingest import verify_push
 from receiver.services.judging import (
     NOT_WHOLE,
     choose_connection,
+    headers_of,
     load_known_connections,
     require_connection,
     tell_skew,
 )
 from receiver.services.rejections import without_tokens
+from receiver.services.things_push import true_refusal
 from receiver.storage import rejections as stored
 from receiver.storage.engine import read, write
 from receiver.storage.inbox_rows import Outcome
 from receiver.storage.replays import find_report_id, store_replayed
 from receiver.thingpark.loose_push import repaired_queries
-from receiver.thingpark.token import key_spellings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from receiver.keyring import Keyring
+    from receiver.services.connection_directory import VerifyingConnection
     from receiver.services.judging import KnownConnection
     from receiver.storage.rejections import RejectionFilter, StoredRejection
     from receiver.storage.reports import NewReport
@@ -182,8 +185,21 @@ def _verify(
     view = rejection.view
     repaired = False
     try:
-        report = verify_push(verifying, view.path_name, rejection.query.encode(), rejection.body, view.received_at)
+        report = verify_push(
+            verifying,
+            view.path_name,
+            rejection.query.encode(),
+            rejection.body,
+            view.received_at,
+            headers_of(rejection),
+        )
     except PushRejected as exc:
+        if verifying is not None and verifying.things_secrets is not None:
+            raise  # there is no query to repair
+        if is_things_push(headers_of(rejection)):
+            raise true_refusal(
+                exc, view.path_name, rejection.body, headers_of(rejection), is_known=verifying is not None
+            ) from None
         if not options.repair_query or exc.reason not in _WORTH_A_REPAIR:
             raise
         report = _verify_repaired(rejection, verifying, exc)
@@ -218,15 +234,7 @@ def _verify_repaired(
 def _verifying(connection: KnownConnection | None, options: ReplayOptions) -> VerifyingConnection | None:
     if connection is None:
         return None
-    keys = connection.keys if options.with_retired_keys else connection.live_keys
-    verifying = VerifyingConnection(
-        id=connection.row.id,
-        name=connection.row.name,
-        as_id=connection.row.as_id,
-        max_deviation_s=connection.row.max_deviation_s,
-        key_row_ids=tuple(key.id for key in keys),
-        key_spellings=tuple(key_spellings(key.text.reveal()) for key in keys),
-    )
+    verifying = prepare(connection.row, connection.keys if options.with_retired_keys else connection.live_keys)
     if options.max_deviation_s is not None:
         return replace(verifying, max_deviation_s=options.max_deviation_s)
     return verifying

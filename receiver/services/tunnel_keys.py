@@ -6,6 +6,7 @@ push: add the new key here, change it at the network, watch the uses move over, 
 
 from __future__ import annotations
 
+import hashlib
 import math
 import re
 import secrets
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, final
 
-from receiver.errors import ConflictError, IdentifierError, NotFoundError
+from receiver.errors import ConflictError, IdentifierError, NotFoundError, SettingsError
 from receiver.lorawan.identifiers import shorten
 from receiver.lorawan.keys import AesKey, key_check_value
 from receiver.storage import connections as stored
@@ -77,6 +78,8 @@ class LiveTunnelKey:
     id: int
     key_id: str
     text: SecretText
+    plug_uuid: str | None = None
+    """Of a shared secret of KPN Things: the destination that it is of, where that is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +96,7 @@ class TunnelKeyStatus:
     """Reports it signed among the last of its connection, at most `RECENT_REPORTS`."""
     safe_to_retire: bool
     judgement: str
+    plug_uuid: str | None = None
 
 
 def new_tunnel_key() -> str:
@@ -137,8 +141,11 @@ def bits_per_digit(digits: str) -> float:
 
 
 def check_value_of(key: SecretText) -> str:
-    """Give the key check value of a tunnel key, whatever its dashes and case."""
-    return key_check_value(AesKey(bytes.fromhex(key.reveal().replace("-", ""))))
+    """Give the key check value of a tunnel key, whatever its dashes and case; of a shared secret, of a digest."""
+    digits = key.reveal().replace("-", "")
+    if not _HEX_DIGITS.match(digits):
+        return hashlib.sha256(f"shared secret:{key.reveal()}".encode()).hexdigest()[:6].upper()
+    return key_check_value(AesKey(bytes.fromhex(digits)))
 
 
 def add_tunnel_key(engine: sa.Engine, keyring: Keyring, now: datetime, name: str, key_text: str) -> str:
@@ -146,12 +153,18 @@ def add_tunnel_key(engine: sa.Engine, keyring: Keyring, now: datetime, name: str
 
     Raises:
         NotFoundError: there is no such connection.
+        SettingsError: it is one of KPN Things, which has shared secrets.
         IdentifierError: the key is not 32 hex digits.
         ConflictError: the connection has this key already, and it is live.
     """
     text = parse_tunnel_key(key_text)
     with write(engine) as tx:
         connection = stored.get_connection(tx, name)
+        if connection.platform == "kpn-things":
+            raise SettingsError(
+                f"{name} is a connection of KPN Things, whose pushes are signed with a shared secret: give it one with"
+                f" `receiver connection add-secret {name}`."
+            )
         stored.lock_connection(tx, connection.id)
         keys = stored.list_tunnel_keys(tx, connection.id)
         for key in keys:
@@ -201,6 +214,7 @@ def list_tunnel_keys(engine: sa.Engine, keyring: Keyring, now: datetime, name: s
                 recent_hits=recent.get(key.id, 0),
                 safe_to_retire=safe,
                 judgement=judgement,
+                plug_uuid=key.plug_uuid,
             )
         )
     return statuses
@@ -220,13 +234,15 @@ def retire_tunnel_key(engine: sa.Engine, now: datetime, name: str, key_id: str, 
         key = keys.get(key_id)
         if key is None:
             known = f"it has {', '.join(keys)}" if keys else "it has none"
-            raise NotFoundError(f"{name} has no tunnel key {shorten(key_id)!r}; {known}.")
+            noun = "secret" if connection.platform == "kpn-things" else "tunnel key"
+            raise NotFoundError(f"{name} has no {noun} {shorten(key_id)!r}; {known}.")
         if key.retired_at is not None:
             raise ConflictError(f"{key_id} of {name} was retired already, on {key.retired_at:%Y-%m-%d}.")
         if not force and sum(other.retired_at is None for other in keys.values()) == 1:
+            noun = "secret" if connection.platform == "kpn-things" else "key"
             raise ConflictError(
-                f"{key_id} is the last live key of {name}: without it every push is refused. Add the new one"
-                f" first with `receiver connection add-key {name}`, or give --force to refuse all pushes."
+                f"{key_id} is the last live {noun} of {name}: without it every push is refused. Add the new one"
+                f" first with `receiver connection add-{noun} {name}`, or give --force to refuse all pushes."
             )
         stored.set_tunnel_key_retired(tx, key.id, now)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypedDict
 
 from receiver.errors import ConflictError, IdentifierError, NotFoundError
 from receiver.lorawan.frame_counter import F_CNT_MAX, F_PORT_MAX
-from receiver.lorawan.frm_payload import Direction, encrypt_frm_payload
+from receiver.lorawan.frm_payload import Direction, decrypt_frm_payload, encrypt_frm_payload
 from receiver.lorawan.identifiers import DevAddr, DevEui, parse_dev_addr, parse_dev_eui
 from receiver.lorawan.keys import AES_KEY_BYTES, AesKey
 from receiver.simulator.sensors import SENSORS
@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 
     from receiver.simulator.radio import ComputedFix
     from receiver.simulator.sensors import Reading, Sensor
+
+
+MAX_HEARD = 1_000
+"""Downlinks that a device remembers: more than any test sends to one."""
 
 
 class Activation(StrEnum):
@@ -69,6 +73,17 @@ class Frame:
         return encrypt_frm_payload(self.app_s_key, self.dev_addr, self.f_cnt_up, self.clear_payload, Direction.UP)
 
 
+@dataclass(frozen=True, slots=True)
+class HeardDownlink:
+    """A downlink as a device took it: the payload in clear, and the session that it was in."""
+
+    f_port: int
+    payload: bytes = field(repr=False)
+    f_cnt_down: int
+    dev_addr: DevAddr
+    confirmed: bool
+
+
 @dataclass(slots=True)
 class SimulatedDevice:
     """One device as the network knows it.
@@ -94,6 +109,14 @@ class SimulatedDevice:
     held: deque[Frame] = field(default_factory=deque)
     lost_uplinks: int = 0
     """Frames missing before the next report; negative when held ones were recovered (LostUplinksAS)."""
+    device_class: str = "A"
+    """"A", or "C": it listens all the time."""
+    heard: deque[HeardDownlink] = field(default_factory=lambda: deque(maxlen=MAX_HEARD))
+    """Downlinks in the order in which they came, over all sessions."""
+    last_f_cnt_down: int | None = None
+    """The highest counter that the device took in its session."""
+    acknowledges_after: datetime | None = None
+    """When it took a confirmed downlink that no uplink has acknowledged yet."""
 
     def read(self) -> Reading:
         """Give the device's next reading, in clear."""
@@ -133,6 +156,30 @@ class SimulatedDevice:
         f_cnt_down = self.f_cnt_down
         self.f_cnt_down = (f_cnt_down + 1) & F_CNT_MAX
         return f_cnt_down
+
+    def hear(
+        self, f_port: int, frm_payload: bytes, f_cnt_down: int, *, at: datetime, confirmed: bool = False
+    ) -> HeardDownlink | None:
+        """Take a downlink off the air and decrypt it; None: its counter is none that comes after the last one.
+
+        Source: LoRaWAN L2 1.0.4 section 4.3.1.5, a frame with a counter that was seen is dropped.
+        """
+        if self.last_f_cnt_down is not None and f_cnt_down <= self.last_f_cnt_down:
+            return None
+        self.last_f_cnt_down = f_cnt_down
+        clear = decrypt_frm_payload(self.app_s_key, self.dev_addr, f_cnt_down, frm_payload, Direction.DOWN)
+        downlink = HeardDownlink(f_port, clear, f_cnt_down, self.dev_addr, confirmed)
+        self.heard.append(downlink)
+        if confirmed:
+            self.acknowledges_after = at
+        return downlink
+
+    def take_acknowledgement(self, sent_at: datetime) -> bool:
+        """Say whether a frame of this time has the ACK bit: the first one after a confirmed downlink has it."""
+        if self.acknowledges_after is None or sent_at <= self.acknowledges_after:
+            return False
+        self.acknowledges_after = None
+        return True
 
     def app_s_key_field(self, app_s_key: AesKey, as_transport_key: AesKey | None) -> str | None:
         """Give `app_s_key` in the form that reports of this device carry it in, 32 hex digits, or None."""
@@ -178,6 +225,8 @@ class SimulatedDevice:
 
     def _restart_counters(self) -> None:
         self.f_cnt_up = self.f_cnt_down = self.lost_uplinks = 0
+        self.last_f_cnt_down = None
+        self.acknowledges_after = None
 
 
 class DeviceOptions(TypedDict, total=False):
@@ -197,6 +246,8 @@ class DeviceOptions(TypedDict, total=False):
     app_s_key: AesKey
     f_cnt_up: int
     """The next counter, 0 if not chosen."""
+    device_class: str
+    """"A" or "C"; A if not chosen."""
 
 
 def make_device(random: Random, number: int, payloads: Payloads, chosen: DeviceOptions) -> SimulatedDevice:
@@ -229,6 +280,7 @@ def make_device(random: Random, number: int, payloads: Payloads, chosen: DeviceO
         app_s_key=chosen.get("app_s_key") or _draw_app_s_key(random),
         random=random,
         f_cnt_up=f_cnt_up,
+        device_class=chosen.get("device_class", "A"),
     )
 
 

@@ -100,16 +100,17 @@ class SimulatedNetwork:
     ) -> None:
         self.random = Random(seed)  # noqa: S311 - repeatable on purpose; it simulates and protects nothing
         self.clock = clock
+        self.key, self.as_id = key, as_id
         self.devices: list[SimulatedDevice] = []
         self.gateways = make_gateways(self.random)
         self._content_type = ContentType(content_type)
         self._as_transport_key = as_transport_key
         self._tells_payload_encryption = tells_payload_encryption
-        self._letterhead = Letterhead(customer_id, "00000201", utc_offset, CustomerDataForm(customer_data))
-        self._signer = Signer(key, as_id, self._letterhead, self.random, wire_order, time_encoding, skew, max_deviation)
+        self.letterhead = Letterhead(customer_id, "00000201", utc_offset, CustomerDataForm(customer_data))
+        self._signer = Signer(key, as_id, self.letterhead, self.random, wire_order, time_encoding, skew, max_deviation)
 
     def __repr__(self) -> str:
-        return f"SimulatedNetwork(as_id={self._signer.as_id!r}, {len(self.devices)} devices, key=…)"
+        return f"SimulatedNetwork(as_id={self.as_id!r}, {len(self.devices)} devices, key=…)"
 
     def add_device(self, **options: Unpack[DeviceOptions]) -> SimulatedDevice:
         """Give a new device of the network, with a session; what is not named is drawn.
@@ -200,13 +201,13 @@ class SimulatedNetwork:
         """Give the join-request form of an uplink: the raw frame, no counter, no payload."""
         at = self._at(sending)
         members = report_bodies.join_request(
-            self._letterhead,
+            self.letterhead,
             device,
             at=self._moments_before(at),
             raw=device.join_request(),
             reception=receive(self.random, self.gateways),
         )
-        return replace(self._push(UPLINK, device, members, at, sending), detail="join request")
+        return replace(self.report(UPLINK, device, members, at, sending), detail="join request")
 
     def join(self, device: SimulatedDevice, **sending: Unpack[Sending]) -> Push:
         """Let an OTAA device join: new DevAddr and AppSKey, counters from 0. Give the notification of it."""
@@ -242,7 +243,7 @@ class SimulatedNetwork:
         """Give the report that the device's next downlink went out in RX1 or RX2 (`slot`), or (0) did not."""
         at = self._at(sending)
         members = report_bodies.downlink_sent(
-            self._letterhead,
+            self.letterhead,
             device,
             at=at,
             f_port=f_port,
@@ -251,7 +252,7 @@ class SimulatedNetwork:
             slot=slot,
             correlation_id=correlation_id,
         )
-        return self._push("DevEUI_downlink_Sent", device, members, at, sending, f_port)
+        return self.report("DevEUI_downlink_Sent", device, members, at, sending, f_port)
 
     def downlink_rejected(
         self,
@@ -265,16 +266,16 @@ class SimulatedNetwork:
         """Give the report that the network took a downlink and refused it later."""
         at = self._at(sending)
         members = report_bodies.downlink_rejected(
-            self._letterhead, device, at=at, f_port=f_port, cause=cause, correlation_id=correlation_id
+            self.letterhead, device, at=at, f_port=f_port, cause=cause, correlation_id=correlation_id
         )
-        return self._push("DevEUI_downlink_Rejected", device, members, at, sending, f_port)
+        return self.report("DevEUI_downlink_Rejected", device, members, at, sending, f_port)
 
     def location(self, device: SimulatedDevice, *, fix: ComputedFix | None = None, **sending: Unpack[Sending]) -> Push:
         """Give the report of a position, drawn if None. Later uplinks repeat it until `device.fix` is None."""
         at = self._at(sending)
         device.fix = fix or compute_fix(self.random, at, max(0, device.f_cnt_up - 1))
-        members = report_bodies.location(self._letterhead, device, device.fix, at=at)
-        return self._push(LOCATION, device, members, at, sending)
+        members = report_bodies.location(self.letterhead, device, device.fix, at=at)
+        return self.report(LOCATION, device, members, at, sending)
 
     def multicast_summary(
         self,
@@ -288,7 +289,7 @@ class SimulatedNetwork:
         """Give the report of a multicast to a group; `failed_gateways` of the network's did not send it."""
         at = self._at(sending)
         members = report_bodies.multicast_summary(
-            self._letterhead,
+            self.letterhead,
             group,
             at=at,
             f_port=f_port,
@@ -297,24 +298,24 @@ class SimulatedNetwork:
             failed=failed_gateways,
             correlation_id=correlation_id,
         )
-        return self._push("DevEUI_multicast_summary", group, members, at, sending, f_port)
+        return self.report("DevEUI_multicast_summary", group, members, at, sending, f_port)
 
     def alarm(self, device: SimulatedDevice, **sending: Unpack[Sending]) -> Push:
         """Give an alarm about the device."""
         at = self._at(sending)
-        return self._push("DevEUI_alarm", device, report_bodies.alarm(self._letterhead, device, at=at), at, sending)
+        return self.report("DevEUI_alarm", device, report_bodies.alarm(self.letterhead, device, at=at), at, sending)
 
     def cellular(self, device: SimulatedDevice, **sending: Unpack[Sending]) -> Push:
         """Give a session report of a cellular device: a stand-in, since real bodies are not public."""
         at = self._at(sending)
-        members = report_bodies.cellular_session(self._letterhead, device, at=at)
-        return self._push("DevEUI_session", device, members, at, sending)
+        members = report_bodies.cellular_session(self.letterhead, device, at=at)
+        return self.report("DevEUI_session", device, members, at, sending)
 
     def never_seen(self, device: SimulatedDevice, **sending: Unpack[Sending]) -> Push:
         """Give a report of a kind that no receiver knows."""
         at = self._at(sending)
-        members = report_bodies.never_seen(self._letterhead, device, at=at)
-        return self._push("DevEUI_never_seen", device, members, at, sending)
+        members = report_bodies.never_seen(self.letterhead, device, at=at)
+        return self.report("DevEUI_never_seen", device, members, at, sending)
 
     def again(self, push: Push) -> Push:
         """Give the same delivery once more, byte for byte, as a retry sends it."""
@@ -347,7 +348,7 @@ class SimulatedNetwork:
     ) -> Push:
         encrypted = device.payloads is Payloads.ENCRYPTED
         members = report_bodies.uplink(
-            self._letterhead,
+            self.letterhead,
             device,
             frame,
             payload=frame.encrypted_payload() if encrypted else frame.clear_payload,
@@ -355,14 +356,14 @@ class SimulatedNetwork:
             reception=reception or receive(self.random, self.gateways),
             late=late,
             confirmed=confirmed,
-            ack=ack,
+            ack=device.take_acknowledgement(frame.received_at) or ack,
             lrr_as_object=lrr_as_object,
             app_s_key_field=device.app_s_key_field(frame.app_s_key, self._as_transport_key),
             payload_encryption=encrypted if self._tells_payload_encryption else None,
         )
         device.lost_uplinks = 0
         return replace(
-            self._push(UPLINK, device, members, at, sending, frame.f_port),
+            self.report(UPLINK, device, members, at, sending, frame.f_port),
             received_at=frame.received_at,
             f_cnt_up=frame.f_cnt_up,
             dev_addr=frame.dev_addr,
@@ -374,10 +375,10 @@ class SimulatedNetwork:
         self, device: SimulatedDevice, sending: Sending, type_: str, var1: str, var2: str | None = None
     ) -> Push:
         at = self._at(sending)
-        members = report_bodies.notification(self._letterhead, device, at=at, type_=type_, var1=var1, var2=var2)
-        return replace(self._push("DevEUI_notification", device, members, at, sending), detail=type_)
+        members = report_bodies.notification(self.letterhead, device, at=at, type_=type_, var1=var1, var2=var2)
+        return replace(self.report("DevEUI_notification", device, members, at, sending), detail=type_)
 
-    def _push(
+    def report(
         self,
         kind: str,
         device: SimulatedDevice,
@@ -386,6 +387,7 @@ class SimulatedNetwork:
         sending: Sending,
         f_port: int | None = None,
     ) -> Push:
+        """Give a report made of `members`, as a new delivery, signed."""
         form = ContentType(sending.get("content_type", self._content_type))
         body = write_body(kind, members, form)
         return self._signer.deliver(Push(kind, form, device.dev_eui, body, at, at, f_port))

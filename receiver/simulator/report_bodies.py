@@ -112,7 +112,7 @@ def uplink(
     if app_s_key_field is not None:
         members["AppSKey"] = app_s_key_field
     members |= {"DevAddr": frame.dev_addr, "AckRequested": int(confirmed), "TxPower": 14.0, "NbTrans": 1}
-    members |= {"Frequency": reception.frequency_mhz, "DynamicClass": "A"}
+    members |= {"Frequency": reception.frequency_mhz, "DynamicClass": device.device_class}
     if payload_encryption is not None:
         members["PayloadEncryption"] = int(payload_encryption)
     return members
@@ -145,12 +145,13 @@ def downlink_sent(
     reception: Reception,
     slot: int,
     correlation_id: str | None,
+    causes: tuple[str, str, str] | None = None,
 ) -> Members:
     """Give the members of a DevEUI_downlink_Sent: sent in RX1 or RX2 (`slot`), or (0) in neither.
 
-    Causes: C0 the LRC chose RX2, DA the duty cycle forbade it, 00 none.
+    Causes of slots 1, 2 and 3, if none are given: C0 the LRC chose RX2, DA the duty cycle forbade it, 00 none.
     """
-    causes = ("00" if slot == 1 else "C0", "DA" if slot == 0 else "00", "00")
+    causes = causes or ("00" if slot == 1 else "C0", "DA" if slot == 0 else "00", "00")
     members: Members = {
         "Time": letterhead.time(at),
         "DevEUI": device.dev_eui,
@@ -242,8 +243,12 @@ def multicast_summary(
     gateways: int,
     failed: int,
     correlation_id: str | None,
+    is_partial: bool = False,
 ) -> Members:
-    """Give the members of a DevEUI_multicast_summary; `device` stands for the multicast group."""
+    """Give the members of a DevEUI_multicast_summary; `device` stands for the multicast group.
+
+    `is_partial`: the gateways that failed will try again.
+    """
     members: Members = {
         "Time": letterhead.time(at),
         "DevEUI": device.dev_eui,
@@ -251,7 +256,7 @@ def multicast_summary(
         "FPort": f_port,
         "FCntDn": f_cnt_down,
         "Lrcid": letterhead.lrc_id,
-        "TransmissionStatus": "ABORTED" if failed else "SUCCESS",
+        "TransmissionStatus": "PARTIAL" if is_partial else "ABORTED" if failed else "SUCCESS",
         "LrrCnt": gateways,
         "LrrSuccessCnt": gateways - failed,
         "LrrFailedCnt": failed,

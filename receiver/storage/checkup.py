@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import func, literal_column, select
 
 from receiver.storage.tables import as_transport_keys, rejections, reports, session_keys, tunnel_keys
+from receiver.storage.things_tables import things_accounts
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -40,6 +41,7 @@ class SealedSecrets:
     tunnel_keys: list[tuple[int, str, bytes]]  # connection id, key id
     as_transport_keys: list[tuple[int, bytes]]  # connection id
     session_keys: list[tuple[int, bytes]]  # session id; the newest only
+    things_accounts: list[tuple[int, bytes]]  # connection id
 
 
 def get_backlog(connection: Connection) -> Backlog:
@@ -65,7 +67,11 @@ def count_rejections_since(connection: Connection, since: datetime) -> dict[str,
 def list_newest_skews_s(connection: Connection, since: datetime) -> list[float]:
     """Give by how many seconds the newest reports, if of since then, came after the time that the network signed."""
     newest = (
-        select(reports.c.received_at, reports.c.sent_at).order_by(reports.c.id.desc()).limit(NEWEST_REPORTS).subquery()
+        select(reports.c.received_at, reports.c.sent_at)
+        .where(reports.c.content_type != "senml")  # KPN Things signs no time
+        .order_by(reports.c.id.desc())
+        .limit(NEWEST_REPORTS)
+        .subquery()
     )
     rows = connection.execute(select(newest).where(newest.c.received_at >= since))
     return [(received_at - sent_at).total_seconds() for received_at, sent_at in rows]
@@ -79,6 +85,7 @@ def list_sealed_secrets(connection: Connection) -> SealedSecrets:
             as_transport_keys.c.sealed_key.is_not(None)
         )
     )
+    things = connection.execute(select(things_accounts.c.connection_id, things_accounts.c.sealed_key_secret))
     session = connection.execute(
         select(session_keys.c.session_id, session_keys.c.sealed_app_s_key)
         .where(session_keys.c.sealed_app_s_key.is_not(None))
@@ -89,4 +96,5 @@ def list_sealed_secrets(connection: Connection) -> SealedSecrets:
         [(connection_id, key_id, bytes(sealed)) for connection_id, key_id, sealed in tunnel],
         [(connection_id, bytes(sealed)) for connection_id, sealed in transport],
         [(session_id, bytes(sealed)) for session_id, sealed in session],
+        [(connection_id, bytes(sealed)) for connection_id, sealed in things],
     )

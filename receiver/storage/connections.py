@@ -50,6 +50,7 @@ class StoredTunnelKey:
     sealed_key: bytes
     created_at: datetime
     retired_at: datetime | None
+    plug_uuid: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +126,12 @@ def list_connection_names(tx: sa.Connection) -> dict[int, str]:
     return {row.id: row.name for row in tx.execute(sa.select(connections.c.id, connections.c.name))}
 
 
+def set_downlink_url(tx: sa.Connection, connection_id: int, url: str) -> None:
+    """Let a connection's downlinks go elsewhere from now on."""
+    tx.execute(sa.update(connections).where(connections.c.id == connection_id).values(downlink_url=url))
+    bump_revision(tx, REVISION)
+
+
 def delete_connection(tx: sa.Connection, connection_id: int) -> None:
     """Delete a connection with its keys and rejections; its reports, uplinks and devices stay, without it."""
     tx.execute(sa.delete(connections).where(connections.c.id == connection_id))
@@ -146,12 +153,22 @@ def count_reports(tx: sa.Connection, connection_id: int) -> int:
 
 
 def insert_tunnel_key(
-    tx: sa.Connection, *, connection_id: int, key_id: str, sealed_key: bytes, created_at: datetime
+    tx: sa.Connection,
+    *,
+    connection_id: int,
+    key_id: str,
+    sealed_key: bytes,
+    created_at: datetime,
+    plug_uuid: str | None = None,
 ) -> None:
-    """Insert a live tunnel key."""
+    """Insert a live tunnel key, or a shared secret of KPN Things, which may be of one destination."""
     tx.execute(
         sa.insert(tunnel_keys).values(
-            connection_id=connection_id, key_id=key_id, sealed_key=sealed_key, created_at=created_at
+            connection_id=connection_id,
+            key_id=key_id,
+            sealed_key=sealed_key,
+            created_at=created_at,
+            plug_uuid=plug_uuid,
         )
     )
     bump_revision(tx, REVISION)

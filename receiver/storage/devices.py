@@ -25,6 +25,7 @@ class Device:
     customer_id: str | None
     model: str | None
     model_version: str | None
+    lorawan_version: str | None
     driver: str | None
     first_seen_at: datetime
     last_seen_at: datetime
@@ -56,6 +57,7 @@ _DEVICE = sa.select(
     devices.c.customer_id,
     devices.c.model,
     devices.c.model_version,
+    devices.c.lorawan_version,
     devices.c.driver,
     devices.c.first_seen_at,
     devices.c.last_seen_at,
@@ -64,6 +66,12 @@ _DEVICE = sa.select(
     devices.c.margin_db,
     devices.c.status_at,
 ).select_from(devices.outerjoin(connections, connections.c.id == devices.c.connection_id))
+
+
+def set_lorawan_version(tx: sa.Connection, dev_eui: str, version: str) -> bool:
+    """Write which version of LoRaWAN a device speaks; say whether there is such a device."""
+    statement = sa.update(devices).where(devices.c.dev_eui == dev_eui).values(lorawan_version=version)
+    return tx.execute(statement).rowcount == 1
 
 
 def list_devices(tx: sa.Connection, *, after: str = "", limit: int) -> list[Device]:

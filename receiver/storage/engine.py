@@ -100,9 +100,13 @@ def driver_cursor(engine: Engine) -> Iterator[Any]:
             cursor = connection.cursor()
             try:
                 yield cursor
+            except KeyboardInterrupt:  # amid a statement: it can be neither reset nor used again
+                connection.invalidate()
+                raise
             finally:
-                cursor.close()
-                if is_postgresql:
+                if connection.is_valid:
+                    cursor.close()
+                if is_postgresql and connection.is_valid:
                     connection.driver_connection.autocommit = False  # type: ignore[union-attr]
         except driver.Error as error:
             gone = engine.dialect.is_disconnect(error, connection.driver_connection, None)

@@ -162,6 +162,7 @@ _STANDING = (
 _OF_DECODING = (
     "telemetry_values.series_id = series.id AND telemetry_values.uplink_id = decodings.uplink_id"
     " AND telemetry_values.at BETWEEN decodings.first_at AND decodings.last_at"
+    " AND telemetry_values.codec_version_id IS NOT NULL"  # what the network decoded is no codec's to replace
 )
 # CROSS JOIN: SQLite then keeps to this order, searches in indexes for each frame.
 _STANDING_SQLITE = (

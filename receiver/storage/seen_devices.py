@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
+LORAWAN_1_1 = "1.1"
+"""What stands in `devices.lorawan_version` of a device with a counter of its own for applications' downlinks."""
+
 
 @dataclass(slots=True)
 class DeviceSighting:
@@ -30,6 +33,7 @@ class DeviceSighting:
     customer_id: str | None = None
     model: str | None = None
     model_version: str | None = None
+    lorawan_version: str | None = None
     driver: str | None = None
     last_f_cnt_up: int | None = None
     battery_level: int | None = None
@@ -38,7 +42,7 @@ class DeviceSighting:
 
 
 _STATUS = ("battery_level", "margin_db", "status_at")
-_NEWEST_TOLD = ("connection_id", "customer_id", "model", "model_version", "driver", "last_f_cnt_up")
+_NEWEST_TOLD = ("connection_id", "customer_id", "model", "model_version", "lorawan_version", "driver", "last_f_cnt_up")
 
 _SET = {
     **{name: f"coalesce(excluded.{name}, devices.{name})" for name in _NEWEST_TOLD},
@@ -75,6 +79,7 @@ def record_sightings(connection: Connection, sightings: Sequence[DeviceSighting]
                 seen.customer_id,
                 seen.model,
                 seen.model_version,
+                seen.lorawan_version,
                 seen.driver,
                 seen.last_f_cnt_up,
                 seen.battery_level,

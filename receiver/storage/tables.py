@@ -1,8 +1,8 @@
 """Every table and column, as the newest migration leaves them. A test compares the two.
 
 Times are UTC. Byte columns that people read have hex text beside them only where they are identifiers.
-Secrets stand in `tunnel_keys`, `as_transport_keys` and `session_keys`, sealed by the keyring; a read-only
-database role can be granted all other tables.
+Secrets stand in `tunnel_keys`, `as_transport_keys`, `session_keys`, `forwarder_secrets` and `things_accounts`, sealed
+by the keyring; `docs/read-only-role.sql` grants a role what else there is.
 """
 
 from __future__ import annotations
@@ -51,10 +51,11 @@ tunnel_keys = Table(
     metadata,
     row_id(),
     Column("connection_id", Id, ForeignKey("connections.id", ondelete="CASCADE"), nullable=False, index=True),
-    Column("key_id", Text, nullable=False),  # 'k1', 'k2', …: what an operator types
+    Column("key_id", Text, nullable=False),  # 'k1', 'k2', …: what an operator types; of KPN Things 's1', 's2', …
     Column("sealed_key", LargeBinary, nullable=False),  # the text as typed, dashes and case kept
     Column("created_at", UtcTime, nullable=False),
     Column("retired_at", UtcTime),
+    Column("plug_uuid", Text),  # of a shared secret of KPN Things: the destination that it is of, where that is known
     UniqueConstraint("connection_id", "key_id"),
 )
 
@@ -179,6 +180,7 @@ devices = Table(
     Column("customer_id", Text),
     Column("model", Text),  # CustomerData.alr.pro, the device profile's maker and model
     Column("model_version", Text),
+    Column("lorawan_version", Text),  # 1.1 where reports have AFCntDn, or as set by hand; null: 1.0
     Column("driver", Text),  # DriverCfg, producer:module:version: the codec that the network itself would use
     Column("first_seen_at", UtcTime, nullable=False),
     Column("last_seen_at", UtcTime, nullable=False),

@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 
 class NewDecoding(NamedTuple):
-    """A row of `decodings`, whose columns have these names."""
+    """A row of `decodings`, whose columns have these names. `codec_version_id` None: the network decoded it."""
 
     uplink_id: int
-    codec_version_id: int
+    codec_version_id: int | None
     state: str
     decoded: str | None
     warnings: str | None
@@ -44,14 +44,14 @@ class SeriesKey(NamedTuple):
 
 
 class NewValue(NamedTuple):
-    """A row of `telemetry_values`, whose columns have these names."""
+    """A row of `telemetry_values`, whose columns have these names. `codec_version_id` None: the network decoded it."""
 
     series_id: int
     at: datetime
     uplink_id: int
     value: float | None
     text: str | None
-    codec_version_id: int
+    codec_version_id: int | None
 
     def __repr__(self) -> str:
         return f"NewValue(series_id={self.series_id}, uplink_id={self.uplink_id})"
@@ -116,7 +116,7 @@ def insert_values(connection: Connection, rows: Sequence[NewValue]) -> None:
 
 
 def delete_values_of(connection: Connection, uplink_ids: Collection[int]) -> int:
-    """Delete the measurements that earlier decodings of these uplinks left; give how many."""
+    """Delete the measurements that earlier codecs made of these uplinks; give how many."""
     if not uplink_ids:
         return 0
     earlier = connection.execute(
@@ -132,6 +132,7 @@ def delete_values_of(connection: Connection, uplink_ids: Collection[int]) -> int
                 telemetry_values.c.series_id.in_(of_device),
                 telemetry_values.c.at.between(row.first_at, row.last_at),
                 telemetry_values.c.uplink_id == row.uplink_id,
+                telemetry_values.c.codec_version_id.is_not(None),  # what the network decoded is no codec's to replace
             )
         ).rowcount
     return deleted

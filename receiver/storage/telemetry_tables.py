@@ -53,7 +53,7 @@ decodings = Table(  # what a codec made of an uplink; apart from `uplinks`, whos
     "decodings",
     metadata,
     Column("uplink_id", Id, ForeignKey("uplinks.id", ondelete="CASCADE"), primary_key=True, autoincrement=False),
-    Column("codec_version_id", Id, ForeignKey("codec_versions.id", ondelete="SET NULL"), index=True),
+    Column("codec_version_id", Id, ForeignKey("codec_versions.id", ondelete="SET NULL"), index=True),  # as below
     Column("state", Text, nullable=False),  # decoded | failed
     Column("decoded", Text),  # JSON, as the codec gave it; null where it failed
     Column("warnings", Text),  # JSON, an array of sentences; null: none
@@ -81,7 +81,7 @@ telemetry_values = Table(  # kept in the order of its key on SQLite: the values 
     Column("uplink_id", Id, primary_key=True, autoincrement=False),
     Column("value", Float),  # a number; of true and false 1 and 0, and `text` has the word
     Column("text", Text),
-    Column("codec_version_id", Id),
+    Column("codec_version_id", Id),  # null: it came decoded from the network
     sqlite_with_rowid=False,
 )
 

@@ -18,6 +18,14 @@ from receiver.lorawan.frame_counter import F_CNT_MAX, F_PORT_MAX
 from receiver.lorawan.identifiers import DevEui, parse_dev_eui
 from receiver.thingpark.body import parse_body
 from receiver.thingpark.customer_data import read_customer_data, read_driver
+from receiver.thingpark.downlink_reports import (
+    DownlinkRejectedReport,
+    DownlinkSentReport,
+    MulticastSummaryReport,
+    read_downlink_rejected,
+    read_downlink_sent,
+    read_multicast_summary,
+)
 from receiver.thingpark.fields import Fields, Notes, SpellingNeededError
 from receiver.thingpark.typed_body import parse_typed_body
 
@@ -95,6 +103,8 @@ class UplinkReport(NamedTuple):
     adr: bool
     ack: bool
     f_cnt_down: int | None
+    """Of LoRaWAN 1.1 the application's counter, AFCntDn."""
+    is_lorawan_1_1: bool
     spreading_factor: int | None
     frequency_mhz: float | None
     sub_band: str | None
@@ -147,7 +157,9 @@ class OtherReport(NamedTuple):
     heading: Heading | None
 
 
-Report: TypeAlias = "UplinkReport | LocationReport | NotificationReport | OtherReport"
+DownlinkReport: TypeAlias = "DownlinkSentReport | DownlinkRejectedReport | MulticastSummaryReport"
+
+Report: TypeAlias = "UplinkReport | LocationReport | NotificationReport | DownlinkReport | OtherReport"
 
 
 def read_raw_report(raw: bytes) -> tuple[Report, Notes]:
@@ -189,6 +201,12 @@ def read_report(body: Body) -> tuple[Report, Notes]:
             return LocationReport(_heading(body.kind, fields), _fix(fields)), fields.notes
         case "DevEUI_notification":
             return _notification(body.kind, fields), fields.notes
+        case "DevEUI_downlink_Sent":
+            return read_downlink_sent(_heading(body.kind, fields), fields), fields.notes
+        case "DevEUI_downlink_Rejected":
+            return read_downlink_rejected(_heading(body.kind, fields), fields), fields.notes
+        case "DevEUI_multicast_summary":
+            return read_multicast_summary(_heading(body.kind, fields), fields), fields.notes
         case _:
             heading = _heading(body.kind, fields) if fields.text("DevEUI") else None
             return OtherReport(heading), fields.notes
@@ -217,6 +235,7 @@ def _heading(kind: str, fields: Fields) -> Heading:
 
 def _uplink(kind: str, fields: Fields) -> UplinkReport:
     spreading = "SpFact" if fields.value("SpFact") is not None else "Spfact"  # so spelled in join requests
+    is_lorawan_1_1 = fields.value("AFCntDn") is not None  # which has one for the network and one for applications
     return UplinkReport(
         heading=_heading(kind, fields),
         f_port=fields.integer("FPort", 0, F_PORT_MAX),
@@ -229,7 +248,8 @@ def _uplink(kind: str, fields: Fields) -> UplinkReport:
         m_type=fields.integer("MType", 0, 7),
         adr=bool(fields.flag("ADRbit")),
         ack=bool(fields.flag("ACKbit")),
-        f_cnt_down=fields.integer("FCntDn", 0, F_CNT_MAX),
+        f_cnt_down=fields.integer("AFCntDn" if is_lorawan_1_1 else "FCntDn", 0, F_CNT_MAX),
+        is_lorawan_1_1=is_lorawan_1_1,
         spreading_factor=fields.integer(spreading, 5, 12),
         frequency_mhz=fields.number("Frequency"),
         sub_band=fields.text("SubBand"),

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from starlette.routing import Route
 
 from receiver.web.api_devices import Devices
+from receiver.web.api_downlinks import Downlinks, downlink_operations
 from receiver.web.api_rejections import Rejections
 from receiver.web.api_stream import Events
 from receiver.web.api_telemetry import Telemetry
@@ -47,6 +48,7 @@ def api_operations(
         "/api/v1/telemetry": {"GET": telemetry.list},
         "/api/v1/telemetry/latest": {"GET": telemetry.latest},
         "/api/v1/stream": {"GET": events.stream},
+        **downlink_operations(Downlinks(engine, clock)),
         "/api/v1/rejections": {"GET": rejections.list},
         "/api/v1/rejections/{id}": {"GET": rejections.show},
         "/api/v1/rejections/{id}/replay": {"POST": rejections.replay},

@@ -10,7 +10,7 @@ import msgspec
 from starlette.responses import Response
 
 from receiver.errors import IdentifierError
-from receiver.lorawan.identifiers import parse_dev_eui
+from receiver.lorawan.identifiers import parse_device
 from receiver.services.devices import SHOWN_SESSIONS
 from receiver.storage.devices import Device, count_waiting_reports, find_device, list_devices, list_sessions
 from receiver.storage.engine import read
@@ -58,7 +58,7 @@ class Devices:
         """Give what is known of one; no key of it, nor anything that is made of one."""
         Parameters(call.parameters, ())
         try:
-            dev_eui = parse_dev_eui(call.path["dev_eui"])
+            dev_eui = parse_device(call.path["dev_eui"])
         except IdentifierError as exc:
             raise ProblemError(HTTPStatus.NOT_FOUND, str(exc)) from exc
         with read(self._engine) as tx:

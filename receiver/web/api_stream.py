@@ -6,7 +6,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from receiver.errors import IdentifierError
-from receiver.lorawan.identifiers import parse_dev_eui
+from receiver.lorawan.identifiers import parse_device
 from receiver.services.event_contents import EventFilter
 from receiver.storage.connections import list_connection_names
 from receiver.storage.engine import read
@@ -115,7 +115,7 @@ def _one_of_kinds(text: str) -> str:
 
 def _dev_eui(text: str) -> str:
     try:
-        return str(parse_dev_eui(text))
+        return str(parse_device(text))
     except IdentifierError as exc:
         raise wrong_parameter("device", str(exc)) from exc
 

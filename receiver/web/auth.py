@@ -88,6 +88,7 @@ class ApiGate:
         """
         path, parameters = dict(request.path_params), request.query_params.multi_items()
         accept, last_event_id = (request.headers.get(name, "")[:_MAX_HEADER] for name in ("accept", "last-event-id"))
+        keys = tuple(one[:_MAX_HEADER] for one in request.headers.getlist("idempotency-key")[:2])
         shown, body, known = self._look(request), None, None
         if isinstance(shown, Response):
             return shown
@@ -104,7 +105,7 @@ class ApiGate:
             found = known or self._identify(shown, operation.scope)
             if isinstance(found, Response):
                 return found
-            return operation.run(Call(found, path, parameters, accept, body, last_event_id))
+            return operation.run(Call(found, path, parameters, accept, body, last_event_id, keys))
 
         answer = await self._on_thread(run)
         return answer.enter(self._streams) if isinstance(answer, Stream) else answer

@@ -38,7 +38,7 @@ _PROBLEM: Document = {
         "title": {"type": "string"},
         "status": {"type": "integer"},
         "detail": {"type": "string", "description": "A sentence for the person who reads it."},
-        "parameter": {"type": "string", "description": "With 400: the name of what is wrong in the call."},
+        "parameter": {"type": "string", "description": "With 400 and 409: the name of what is wrong in the call."},
         "scope": {"type": "string", "enum": list(SCOPES), "description": "With 403: the scope that is needed."},
         "outcome": {"type": "string", "description": "With 409: what became of it."},
         "limit": {"type": "string", "description": "With 429: which limit is reached, like `calls-per-key`."},
@@ -134,11 +134,12 @@ def _describe_operation(tag: str, operation: Operation, schemas: Schemas) -> Doc
     }
     parameters = [_describe_parameter(one, "path") for one in operation.path]
     parameters += [_describe_parameter(one, "query") for one in operation.parameters]
+    parameters += [_describe_parameter(one, "header") for one in operation.headers]
     if parameters:
         told["parameters"] = parameters
     if operation.body is not None:
         problems.update(_OF_CALLS_WITH_A_BODY)
-        content = {"application/json": {"schema": schemas.of(operation.body)}}
+        content = {"application/json": {"schema": schemas.of(operation.told_body or operation.body)}}
         told["requestBody"] = {"required": True, "content": content}
     responses = _describe_answers(operation.answers, schemas)
     told["responses"] = {**responses, **{str(int(status)): _describe_problem(status) for status in sorted(problems)}}

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Call(NamedTuple):
-    """An authenticated call: its path and query parameters, the key it came with, and two of its headers.
+    """An authenticated call: its path and query parameters, the key it came with, and some of its headers.
 
     `body` is the JSON that it brought, of the operation's type; None where the operation has none.
     """
@@ -26,6 +26,7 @@ class Call(NamedTuple):
     accept: str = ""
     body: Any = None
     last_event_id: str = ""
+    idempotency_keys: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,7 @@ class Operation(NamedTuple):
     `id` is the name that clients made from the description call it by: it never changes. `path` has a parameter for
     each name in the route's path. `body` is the type of the JSON that a call brings, and that it is checked against
     before `run`: a Struct that forbids unknown members, so that a slip is told. None: its body is not looked at.
+    `told_body` is what is told of that JSON, where `run` checks it further than `body` does. `headers` are told of.
     `problems` are the statuses of problem documents besides those that any call may get.
     """
 
@@ -74,6 +76,8 @@ class Operation(NamedTuple):
     path: tuple[Parameter, ...] = ()
     body: type | None = None
     problems: tuple[HTTPStatus, ...] = ()
+    told_body: type | None = None
+    headers: tuple[Parameter, ...] = ()
 
 
 def json_answer(about: str, row: type, status: HTTPStatus = HTTPStatus.OK) -> Answer:
@@ -98,7 +102,9 @@ def text_of(name: str, about: str, maximum: int, example: str | None = None) -> 
 
 
 _MOMENT = {"type": "string", "format": "date-time", "examples": ["2026-11-01T00:00:00+01:00"]}
-_DEV_EUI = {"type": "string", "pattern": "^[-: ]*(?:[0-9A-Fa-f][-: ]*){16}$", "examples": ["0059AC0000000001"]}
+_UUID = "[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}"
+_DEVICE = f"^(?:[-: ]*(?:[0-9A-Fa-f][-: ]*){{16}}|DVNUUID:{_UUID}|IMEI:[0-9]{{14,16}})$"
+_DEV_EUI = {"type": "string", "pattern": _DEVICE, "examples": ["0059AC0000000001"]}
 
 ID_MAX = 2**63 - 1
 MAX_NAME = 128

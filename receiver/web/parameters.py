@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from receiver.errors import IdentifierError
-from receiver.lorawan.identifiers import parse_dev_eui
+from receiver.lorawan.identifiers import parse_device
 from receiver.web.problems import wrong_parameter
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class Parameters:
         """Give a DevEUI in upper case, or None if it is not given."""
         value = self._values.get(name)
         try:
-            return None if value is None else parse_dev_eui(value)
+            return None if value is None else parse_device(value)
         except IdentifierError as exc:
             raise wrong_parameter(name, str(exc)) from exc
 

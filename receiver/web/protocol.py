@@ -175,6 +175,8 @@ class BoundedProtocol(HttpToolsProtocol):
             self._release()
         super().connection_lost(exc)
         self._unset_keepalive_if_required()
+        if self.scope is not None:
+            self.scope["state"].pop(CUT_OFF, None)
         self.cycle = self.scope = None  # type: ignore[assignment]
         self.pipeline.clear()
 

@@ -124,8 +124,10 @@ def test_an_empty_standard_input_is_no_key(receiver: Callable[..., Done]) -> Non
     assert_refused(done, "No tunnel key came")
 
 
-def test_kpn_things_is_refused_with_one_sentence(receiver: Callable[..., Done]) -> None:
-    assert_refused(receiver("connection", "add", "things", "--platform", "kpn-things"), "later release")
+def test_a_tunnel_key_for_kpn_things_is_refused_with_one_sentence(receiver: Callable[..., Done]) -> None:
+    done = receiver("connection", "add", "things", "--platform", "kpn-things", "--tunnel-key", "0" * 32)
+
+    assert_refused(done, "has shared secrets")
 
 
 def test_a_name_that_is_taken_is_refused_with_one_sentence(with_demo: Callable[..., Done]) -> None:

@@ -121,9 +121,9 @@ def test_an_as_id_of_another_form_is_refused(add: Callable[..., Connection], as_
         add(as_id=as_id)
 
 
-def test_kpn_things_is_refused_with_what_works_today(add: Callable[..., Connection]) -> None:
-    with pytest.raises(SettingsError, match=r"later release.*thingpark or kpn-lora"):
-        add(platform="kpn-things")
+def test_a_connection_of_kpn_things_has_no_tunnel_key(add: Callable[..., Connection]) -> None:
+    with pytest.raises(SettingsError, match="has shared secrets"):
+        add(platform="kpn-things", tunnel_key="0" * 32)
 
 
 @pytest.mark.parametrize(

@@ -283,7 +283,7 @@ def test_a_migration_may_build_a_sqlite_table_anew_without_losing_what_points_at
         connection.execute(
             text("INSERT INTO connections VALUES (1, 'c', 'thingpark', '', 60, 'auto', 'wrapped', NULL, 'x');")
         )
-        connection.execute(text("INSERT INTO tunnel_keys VALUES (1, 1, 'k1', x'00', 'x', NULL)"))
+        connection.execute(text("INSERT INTO tunnel_keys VALUES (1, 1, 'k1', x'00', 'x', NULL, NULL)"))
     body = """
     with op.batch_alter_table("connections", recreate="always") as batch:
         batch.add_column(sa.Column("note", sa.Text()))"""
@@ -296,7 +296,7 @@ def test_a_migration_may_build_a_sqlite_table_anew_without_losing_what_points_at
 
 
 def test_a_migration_that_leaves_rows_pointing_nowhere_is_undone(sqlite_url, now, tmp_path):
-    body = "op.execute(\"INSERT INTO tunnel_keys VALUES (1, 99, 'k1', x'00', 'x', NULL)\")"
+    body = "op.execute(\"INSERT INTO tunnel_keys VALUES (1, 99, 'k1', x'00', 'x', NULL, NULL)\")"
 
     with pytest.raises(SchemaError, match=r"undone.*rows of tunnel_keys.*of connections"):
         schema.upgrade(sqlite_url, now, with_next(tmp_path, body))

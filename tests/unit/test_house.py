@@ -34,6 +34,7 @@ ARROWS: dict[str, set[str]] = {
     "logs": {"errors", "log_limit"},
     "keyring": {"errors", "lorawan"},
     "http_client": {"errors"},
+    "platforms": {"errors", "http_client", "lorawan", "kpn_things"},
     "config": {"errors", "keyring"},
     "lorawan": {"errors"},
     "thingpark": {"errors", "lorawan"},
@@ -42,11 +43,11 @@ ARROWS: dict[str, set[str]] = {
     "storage": {"errors", "logs", "lorawan"},
     "services": {
         *("errors", "log_limit", "logs", "keyring", "http_client", "lorawan", "thingpark", "kpn_things", "codecs"),
-        "storage",
+        *("platforms", "storage"),
     },
     "simulator": {"errors", "logs", "lorawan", "thingpark"},
     "supervisor": {"errors", "logs"},
-    "worker": {"errors", "logs", "keyring", "codecs", "services", "storage", "config"},
+    "worker": {"errors", "logs", "keyring", "http_client", "codecs", "services", "storage", "config"},
     "web": {"errors", "logs", "keyring", "lorawan", "services", "storage"},
     "cli": {
         *("errors", "logs", "keyring", "config", "lorawan", "thingpark", "codecs", "storage"),

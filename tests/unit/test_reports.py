@@ -10,6 +10,7 @@ import pytest
 from receiver.errors import ReportUnreadableError
 from receiver.thingpark.body import parse_body
 from receiver.thingpark.customer_data import CustomerData
+from receiver.thingpark.downlink_reports import DownlinkSentReport
 from receiver.thingpark.reports import (
     MAX_RECEPTIONS,
     LocationReport,
@@ -46,6 +47,14 @@ def odd_uplink(**members: object) -> tuple[UplinkReport, str]:
 
 
 # --- uplinks
+
+
+@pytest.mark.parametrize(("counter", "is_lorawan_1_1"), [("FCntDn", False), ("AFCntDn", True)])
+def test_the_counter_of_applications_is_that_of_lorawan_1_1(counter, is_lorawan_1_1):
+    report = uplink(FCntUp=1, payload_hex="aa", **{"NFCntDn": 99, counter: 7})
+
+    assert (report.f_cnt_down, report.is_lorawan_1_1) == (7, is_lorawan_1_1)
+
 
 TYPED = {
     "Time": "2026-11-20T12:00:00.49+01:00",
@@ -437,9 +446,7 @@ def test_a_notification_of_another_type_is_kept_with_its_type():
 # --- all other kinds
 
 
-@pytest.mark.parametrize(
-    "kind", ["DevEUI_downlink_Sent", "DevEUI_downlink_Rejected", "DevEUI_multicast_summary", "DevEUI_new"]
-)
+@pytest.mark.parametrize("kind", ["DevEUI_alarm", "DevEUI_new"])
 def test_another_kind_is_kept_with_its_device(kind):
     report, fault = read(kind, FPort="?", Time="2026-11-20T12:00:00Z")
 
@@ -477,7 +484,7 @@ def test_a_dev_eui_in_lower_case_is_the_same_device():
 # --- real ones
 
 EXPECTED = {
-    "001": OtherReport,
+    "001": DownlinkSentReport,
     "003": UplinkReport,
     "007": UplinkReport,
     "095": NotificationReport,

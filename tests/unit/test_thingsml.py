@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from receiver.codecs.thingsml import NAMES, decode_senml, parse_thingsml, senml_measurements
+from receiver.codecs.thingsml import decode_senml, parse_thingsml, senml_measurements
 from receiver.codecs.values import Measurement, Payload
 from receiver.errors import SenmlError
+from receiver.kpn_things.thingsml_names import NAMES
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 READ = datetime(2023, 6, 10, 20, 34, 11, tzinfo=UTC)  # date -u -d @1686429251

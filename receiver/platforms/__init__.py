@@ -1,0 +1,1 @@
+"""Clients of the networks' management and login APIs."""
