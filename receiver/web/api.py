@@ -13,6 +13,7 @@ from starlette.routing import Route
 from receiver.web.api_devices import Devices
 from receiver.web.api_downlinks import Downlinks, downlink_operations
 from receiver.web.api_rejections import Rejections
+from receiver.web.api_reports import Reports
 from receiver.web.api_stream import Events
 from receiver.web.api_telemetry import Telemetry
 from receiver.web.api_uplinks import Uplinks
@@ -42,13 +43,14 @@ def api_operations(
     rejections = Rejections(engine, keyring, clock)
     return {
         "/api/v1/devices": {"GET": devices.list},
-        "/api/v1/devices/{dev_eui}": {"GET": devices.show},
+        "/api/v1/devices/{dev_eui}": {"GET": devices.show, "PATCH": devices.change},
         "/api/v1/uplinks": {"GET": uplinks.list},
         "/api/v1/uplinks/{id}": {"GET": uplinks.show},
         "/api/v1/telemetry": {"GET": telemetry.list},
         "/api/v1/telemetry/latest": {"GET": telemetry.latest},
         "/api/v1/stream": {"GET": events.stream},
         **downlink_operations(Downlinks(engine, clock)),
+        "/api/v1/reports": {"GET": Reports(engine).list},
         "/api/v1/rejections": {"GET": rejections.list},
         "/api/v1/rejections/{id}": {"GET": rejections.show},
         "/api/v1/rejections/{id}/replay": {"POST": rejections.replay},

@@ -30,6 +30,34 @@ def test_devices_are_listed_by_dev_eui(field, network, client):
     assert walk(client, "/devices", "devices", 1) == listed["devices"]
 
 
+def test_a_device_is_named_with_scope_admin(field, network, engine, keyring, now):
+    device = network.add_device(dev_eui=DEVICE)
+    field.take_and_read(network.uplink(device, f_port=5, payload=b"x"))
+    admin = client_of(engine, keyring, now, "admin")
+
+    changed = admin.patch(f"/devices/{DEVICE}", {"name": "  boiler ", "lorawan_version": "1.1"})
+    given_back = admin.patch(f"/devices/{DEVICE}", {"name": None})
+
+    assert (changed.status_code, changed.json()["name"], changed.json()["lorawan_version"]) == (200, "boiler", "1.1")
+    assert given_back.json()["name_by_hand"] is False
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [({"name": "x" * 257}, 400), ({"names": "x"}, 400), ({"lorawan_version": "2"}, 400), ({"name": 1}, 400)],
+)
+def test_a_change_that_is_none_is_refused(field, network, engine, keyring, now, body, status):
+    field.take_and_read(network.uplink(network.add_device(dev_eui=DEVICE), f_port=5, payload=b"x"))
+
+    assert client_of(engine, keyring, now, "admin").patch(f"/devices/{DEVICE}", body).status_code == status
+
+
+def test_a_device_that_nobody_heard_is_not_changed(engine, keyring, now):
+    answer = client_of(engine, keyring, now, "admin").patch(f"/devices/{DEVICE}", {"name": "x"})
+
+    assert answer.status_code == 404
+
+
 def test_one_device_is_shown_with_its_sessions_and_measurements(field, network, client, engine):
     device = network.add_device(dev_eui=DEVICE)
     field.take_and_read(network.join(device), network.uplink(device, f_port=5, payload=b"x"))
