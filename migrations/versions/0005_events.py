@@ -27,7 +27,6 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name="pk_events"),
         sqlite_autoincrement=True,
     )
-    op.create_index("ix_events_told_at", "events", ["told_at"])
     of_rejections = sa.text("kind = 'rejection'")
     op.create_index(
         "ix_events_rejections", "events", ["id"], postgresql_where=of_rejections, sqlite_where=of_rejections

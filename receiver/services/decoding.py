@@ -118,11 +118,12 @@ class Decoder:
         return work
 
     def _write(self, connection: Connection, now: datetime, frames: Sequence[DecodedFrame]) -> Mapping[SeriesKey, int]:
-        keys = {series_key(frame, one) for frame in frames for one in frame.measured.measurements}
+        keyed = [[series_key(frame, one) for one in frame.measured.measurements] for frame in frames]
+        keys = {key for of_frame in keyed for key in of_frame}
         missing = [key for key in keys if key not in self._series]
         series_ids = {key: self._series[key] for key in keys if key in self._series}
         series_ids |= find_series_ids(connection, missing)
-        write_frames(connection, now, frames, series_ids)
+        write_frames(connection, now, frames, [[series_ids[key] for key in of_frame] for of_frame in keyed])
         uplinks = [frame.uplink for frame in frames]
         tell(
             connection, now, [NewEvent(EventKind.TELEMETRY, one.id, one.dev_eui, one.connection_id) for one in uplinks]
@@ -150,17 +151,20 @@ def find_series_ids(connection: Connection, keys: Collection[SeriesKey]) -> dict
 
 
 def write_frames(
-    connection: Connection, now: datetime, frames: Sequence[DecodedFrame], series_ids: Mapping[SeriesKey, int]
+    connection: Connection, now: datetime, frames: Sequence[DecodedFrame], series_ids: Sequence[Sequence[int]]
 ) -> None:
-    """Write decodings and measurements, in place of what earlier ones left, within the caller's transaction."""
+    """Write decodings and measurements, in place of what earlier ones left, within the caller's transaction.
+
+    `series_ids` has the series of each frame's measurements, in their order.
+    """
     delete_values_of(connection, [frame.uplink.id for frame in frames])
     write_decodings(connection, [decoding_row(frame, now) for frame in frames])
     insert_values(
         connection,
         [
-            value_row(frame, series_ids[series_key(frame, one)], one)
-            for frame in frames
-            for one in frame.measured.measurements
+            value_row(frame, series_id, one)
+            for frame, of_frame in zip(frames, series_ids, strict=True)
+            for series_id, one in zip(of_frame, frame.measured.measurements, strict=True)
         ],
     )
 

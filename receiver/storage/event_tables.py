@@ -17,7 +17,6 @@ events = Table(  # what happened, in the order in which it can be seen: an id is
     Column("dev_eui", Text),
     Column("connection_id", Id),  # no key: what was told stays told when a connection is removed
     Column("told_at", UtcTime, nullable=False),
-    Index("ix_events_told_at", "told_at"),
     Index("ix_events_rejections", "id", postgresql_where=_OF_REJECTIONS, sqlite_where=_OF_REJECTIONS),
     sqlite_autoincrement=True,  # an id must not come again after the newest rows were deleted
 )

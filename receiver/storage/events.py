@@ -154,6 +154,19 @@ def list_events(
 
 
 def find_event_id_at(connection: Connection, at: datetime) -> int:
-    """Give the id behind which stands all that is kept of what was told at `at` or later."""
-    first = connection.scalar(select(func.min(events.c.id)).where(events.c.told_at >= at))
-    return newest_event_id(connection) if first is None else first - 1
+    """Give the id behind which stands all that is kept of what was told at `at` or later.
+
+    It is looked for by halves, as ids and times grow together: an index on the time would cost every uplink its pages.
+    """
+    newest = newest_event_id(connection)
+    least, most = (oldest_event_id(connection) or newest + 1), newest + 1
+    while least < most:
+        middle = (least + most) // 2
+        row = connection.execute(
+            select(events.c.id, events.c.told_at).where(events.c.id >= middle).order_by(events.c.id).limit(1)
+        ).one()
+        if row.told_at >= at:
+            most = middle
+        else:
+            least = row.id + 1
+    return least - 1
