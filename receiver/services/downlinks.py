@@ -224,6 +224,10 @@ def _look_up(tx: Connection, wish: DownlinkWish, now: datetime) -> _Plan:
     reason = can_carry(tx, connection)
     if reason is not None:
         raise DownlinkRefusedError("connection", reason, by_state=True)
+    if wish.confirmed and stored.is_multicast_group(tx, wish.dev_eui):
+        raise DownlinkRefusedError(
+            "confirmed", f"{wish.dev_eui} is a multicast group, which takes unconfirmed downlinks only; leave it out."
+        )
     codec = None
     if wish.object is not None:
         codec = choose_encoder(tx, wish.dev_eui, target, connection.id, wish.f_port, now)

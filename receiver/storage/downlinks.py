@@ -13,7 +13,7 @@ from sqlalchemy import func, insert, literal_column, select
 
 from receiver.storage.downlink_events import DownlinkState
 from receiver.storage.downlink_tables import downlink_events, downlink_keys, downlinks
-from receiver.storage.tables import connections, devices, uplinks
+from receiver.storage.tables import connections, devices, reports, uplinks
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 
 ID_MAX = 2**63 - 1
 """An id of more bits is in no table, and in no parameter of a statement either."""
+
+
+MULTICAST_SUMMARY = "DevEUI_multicast_summary"
+"""The kind of the report that sums up a multicast. Source: ThingPark LRC–AS tunnel interface, reports."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -344,6 +348,12 @@ def insert_downlink_key(
     """Keep what a caller's Idempotency-Key stands for, as long as that downlink is kept."""
     row = {"creator": creator, "key": key, "downlink_id": downlink_id, "digest": digest, "created_at": now}
     connection.execute(insert(downlink_keys).values(row))
+
+
+def is_multicast_group(connection: Connection, dev_eui: str) -> bool:
+    """Say whether the network has summed up a multicast under this DevEUI, by the reports that are kept."""
+    summaries = select(reports.c.id).where(reports.c.kind == MULTICAST_SUMMARY, reports.c.dev_eui == dev_eui)
+    return connection.scalar(summaries.limit(1)) is not None
 
 
 def find_target(connection: Connection, dev_eui: str) -> Target | None:

@@ -42,7 +42,7 @@ class Ledger:
         self.engine = field.engine
         self.encoder = encoder
         self.numbers = itertools.count(1)
-        network = field.connect()
+        network = self.network = field.connect()
         self.set_url("field", URL)
         field.take_and_read(network.uplink(network.add_device(dev_eui=DEVICE), payload=b"hello", f_port=2))
         self.hear_at(7)

@@ -555,3 +555,13 @@ def test_nothing_of_a_payload_is_in_what_is_printed_of_values(ledger):
     for printed in (repr(wish), str(wish), repr(downlink), str(downlink)):
         assert "deadbeef" not in printed
         assert "\\xde" not in printed
+
+
+def test_a_multicast_group_takes_unconfirmed_downlinks_only(ledger, refused):
+    group = ledger.network.add_device(dev_eui=OTHER_DEVICE)
+    ledger.field.take_and_read(ledger.network.multicast_summary(group))
+
+    field, sentence = refused(dev_eui=OTHER_DEVICE, confirmed=True)
+
+    assert field == "confirmed"
+    assert "multicast group" in sentence
