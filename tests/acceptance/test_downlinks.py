@@ -47,7 +47,7 @@ WAIT = timedelta(seconds=6)
 """Until the first goes: most of them are in by then, and the others come in while those go."""
 
 SPEAKS_EVERY_S = 1.5
-"""A class A device that is waited for: longer than it takes until a request is sent again whose answer was lost."""
+"""A class A device that is waited for."""
 
 AT_ONCE = 4
 """Devices of one network that speak at the same time."""
@@ -87,8 +87,15 @@ class Network:
         return self.network.uplink(device, received_at=utc_now())
 
     def speakers(self):
-        """Give the devices that something waits for, and whose turn it is."""
-        due = [device for device in self.devices if self.speaks_at[device.dev_eui] <= time.monotonic()]
+        """Give the devices that something waits for, and whose turn it is.
+
+        A class A device whose last answer was lost keeps still until it is asked again: else the report of what it
+        heard could be first, and no request would ever be repeated.
+        """
+        lost = {asked.dev_eui: asked.fault is LrcFault.LOST for asked in list(self.lrc.asked)}
+        still = {device.dev_eui for device in self.devices if device.device_class == "A" and lost.get(device.dev_eui)}
+        due = [one for one in self.devices if self.speaks_at[one.dev_eui] <= time.monotonic()]
+        due = [device for device in due if device.dev_eui not in still]
         return [device for device in due if self.lrc.queued(device) or device.acknowledges_after]
 
 
