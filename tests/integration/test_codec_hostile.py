@@ -188,7 +188,8 @@ def test_a_script_that_does_not_load_is_not_tried_for_every_frame(script):
         again_took_s = time.monotonic() - again_begun
 
         assert first.errors[0].startswith("The script does not load: ")
-        assert {one.errors for one in others} == {first.errors} == {again.errors}
+        assert {one.errors for one in others} == {first.errors}
+        assert again.errors[0].startswith("The script does not load: ")  # it may name another number of seconds
         assert took_s < again_took_s < DECODE_TIMEOUT_S + SLACK_S
         assert decode(engine, hostile(""), GOOD).data == {"first": 1}
         with pytest.raises(CodecScriptError):
