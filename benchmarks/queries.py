@@ -129,9 +129,10 @@ def fill(url: str, uplinks: int) -> None:
         if is_sqlite:
             connection.exec_driver_sql("ANALYZE")
             connection.commit()
-    if not is_sqlite:  # what autovacuum does within the hour
+    if not is_sqlite:  # what autovacuum does within the hour, and the checkpointer within minutes
         with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             connection.exec_driver_sql("VACUUM ANALYZE")
+            connection.exec_driver_sql("CHECKPOINT")
     engine.dispose()
 
 

@@ -7,8 +7,7 @@ The Things Network's device repository, lib/payload.json, for normalized data an
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from receiver.codecs.own_time import read_own_time
 from receiver.codecs.rows import Rows
@@ -53,8 +52,7 @@ NORMALIZED_UNITS = {
 _NO_TIME = "Kept with the frame's time, as their own is no plausible time with a zone"
 
 
-@dataclass(frozen=True, slots=True)
-class Measured:
+class Measured(NamedTuple):
     """The measurements of one decoded frame, in the codec's order, and sentences on what was cut or left out."""
 
     measurements: list[Measurement]

@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING
 
 from receiver.codecs.values import Signature
 from receiver.services.codec_choice import CodecChoice
-from receiver.services.decoding_frames import codec_of, decode_frames, decoding_row, series_key, storable_key, value_row
+from receiver.services.decoding_frames import (
+    codec_of,
+    decode_frames,
+    decoding_row,
+    series_keys,
+    storable_key,
+    value_rows,
+)
 from receiver.storage.codecs import REVISION, get_codec_version, list_assignments
 from receiver.storage.engine import get_revision, read, write
 from receiver.storage.events import EventKind, NewEvent, tell
@@ -35,8 +42,7 @@ if TYPE_CHECKING:
 
     from receiver.codecs.engine import CodecEngine
     from receiver.codecs.values import Codec
-    from receiver.services.decoding_frames import DecodedFrame
-    from receiver.storage.telemetry import SeriesKey
+    from receiver.services.decoding_frames import DecodedFrame, RawKey
     from receiver.storage.undecoded import UndecodedUplink
 
 MOST_SERIES_REMEMBERED = 50_000
@@ -65,7 +71,7 @@ class Decoder:
         self._engine = engine
         self._codec_engine = codec_engine
         self._known: _Known | None = None
-        self._series: dict[SeriesKey, int] = {}
+        self._series: dict[RawKey, int] = {}
         self._series_revision: int | None = None
 
     def decode_batch(self, now: datetime, limit: int) -> int:
@@ -94,8 +100,8 @@ class Decoder:
             there = lock_frames(connection, sorted(mine))
             settled = {uplink.id for uplink in waiting if is_as_read(uplink, there)}
             enqueue_undecoded(connection, sorted(there.keys() - settled))  # its payload is another now: its key came
-            series_ids = self._write(connection, now, [frame for frame in frames if frame.uplink.id in settled])
-        self._remember(series_ids)  # only now do they stand in the database for good
+            found = self._write(connection, now, [frame for frame in frames if frame.uplink.id in settled])
+        self._remember(found)  # only now do they stand in the database for good
         return len(waiting)
 
     def _sort_by_codec(
@@ -117,18 +123,18 @@ class Decoder:
                 work[version_id] = codec, uplinks, read_at_texts(connection, codec, uplinks)
         return work
 
-    def _write(self, connection: Connection, now: datetime, frames: Sequence[DecodedFrame]) -> Mapping[SeriesKey, int]:
-        keyed = [[series_key(frame, one) for one in frame.measured.measurements] for frame in frames]
-        keys = {key for of_frame in keyed for key in of_frame}
-        missing = [key for key in keys if key not in self._series]
-        series_ids = {key: self._series[key] for key in keys if key in self._series}
-        series_ids |= find_series_ids(connection, missing)
-        write_frames(connection, now, frames, [[series_ids[key] for key in of_frame] for of_frame in keyed])
+    def _write(self, connection: Connection, now: datetime, frames: Sequence[DecodedFrame]) -> Mapping[RawKey, int]:
+        """Write what frames gave; give the series that were not remembered."""
+        known = self._series
+        keyed = [series_keys(frame) for frame in frames]
+        found = find_series_ids(connection, {key for of_frame in keyed for key in of_frame if key not in known})
+        series_ids = [[known.get(key) or found[key] for key in of_frame] for of_frame in keyed]
+        write_frames(connection, now, frames, series_ids)
         uplinks = [frame.uplink for frame in frames]
         tell(
             connection, now, [NewEvent(EventKind.TELEMETRY, one.id, one.dev_eui, one.connection_id) for one in uplinks]
         )
-        return series_ids
+        return found
 
     def _forget_deleted_series(self, connection: Connection) -> None:
         """Forget what is remembered of series if any were deleted since; the lock on reading keeps the others there."""
@@ -137,13 +143,13 @@ class Decoder:
             self._series.clear()
             self._series_revision = revision
 
-    def _remember(self, series_ids: Mapping[SeriesKey, int]) -> None:
-        if len(self._series) + len(series_ids) > MOST_SERIES_REMEMBERED:
+    def _remember(self, found: Mapping[RawKey, int]) -> None:
+        if len(self._series) + len(found) > MOST_SERIES_REMEMBERED:
             self._series.clear()
-        self._series.update(series_ids)
+        self._series.update(found)
 
 
-def find_series_ids(connection: Connection, keys: Collection[SeriesKey]) -> dict[SeriesKey, int]:
+def find_series_ids(connection: Connection, keys: Collection[RawKey]) -> dict[RawKey, int]:
     """Give the ids of series by the keys that frames have; those that are not there yet are made."""
     storable = {key: storable_key(key) for key in keys}
     ids = ensure_series(connection, set(storable.values()))
@@ -161,11 +167,7 @@ def write_frames(
     write_decodings(connection, [decoding_row(frame, now) for frame in frames])
     insert_values(
         connection,
-        [
-            value_row(frame, series_id, one)
-            for frame, of_frame in zip(frames, series_ids, strict=True)
-            for series_id, one in zip(of_frame, frame.measured.measurements, strict=True)
-        ],
+        [row for frame, of_frame in zip(frames, series_ids, strict=True) for row in value_rows(frame, of_frame)],
     )
 
 

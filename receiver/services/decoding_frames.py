@@ -7,7 +7,9 @@ down with that frame.
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+
+import msgspec
 
 from receiver.codecs.cayenne_lpp import UNITS as CAYENNE_LPP_UNITS
 from receiver.codecs.measurements import Measured, measure, measure_normalized, measure_points
@@ -24,9 +26,14 @@ if TYPE_CHECKING:
     from receiver.codecs.engine import CodecEngine
     from receiver.codecs.values import Json, Measurement
     from receiver.storage.codecs import StoredCodec
+    from receiver.storage.telemetry import ValueRow
     from receiver.storage.undecoded import UndecodedUplink
 
 _log = get_logger(__name__)
+
+
+RawKey: TypeAlias = "tuple[str, str, str]"
+"""What a `SeriesKey` holds, as the codec named it: see `storable_key`. No class: one is made of each measurement."""
 
 
 class DecodedFrame(NamedTuple):
@@ -109,24 +116,41 @@ def decoding_row(frame: DecodedFrame, now: datetime) -> NewDecoding:
     )
 
 
-def series_key(frame: DecodedFrame, measurement: Measurement) -> SeriesKey:
+def series_key(frame: DecodedFrame, measurement: Measurement) -> RawKey:
     """Give the series that a measurement of the frame belongs to, as the codec named it: see `storable_key`."""
-    return SeriesKey(frame.uplink.dev_eui, measurement.name, measurement.unit or "")
+    return frame.uplink.dev_eui, measurement.name, measurement.unit or ""
 
 
-def storable_key(key: SeriesKey) -> SeriesKey:
+def series_keys(frame: DecodedFrame) -> list[RawKey]:
+    """Give the series that the frame's measurements belong to, in their order."""
+    dev_eui = frame.uplink.dev_eui
+    return [(dev_eui, name, unit or "") for name, _, _, unit in frame.measured.measurements]
+
+
+def storable_key(key: RawKey) -> SeriesKey:
     """Give the key as a database can hold it."""
-    return SeriesKey(key.dev_eui, storable(key.name), storable(key.unit))
+    dev_eui, name, unit = key
+    return SeriesKey(dev_eui, storable(name), storable(unit))
 
 
 def value_row(frame: DecodedFrame, series_id: int, measurement: Measurement) -> NewValue:
-    """Give the row of a measurement. True and false are 1 and 0 with the word beside them."""
-    number, text = number_and_text(measurement.value)
-    return NewValue(series_id, measurement.at, frame.uplink.id, number, text, frame.version_id)
+    """Give the row of one measurement."""
+    return NewValue(series_id, measurement.at, frame.uplink.id, *number_and_text(measurement.value), frame.version_id)
+
+
+def value_rows(frame: DecodedFrame, series_ids: Sequence[int]) -> list[ValueRow]:
+    """Give the rows of a frame's measurements, whose series are these, in their order."""
+    uplink_id, version_id = frame.uplink.id, frame.version_id
+    return [
+        (series_id, at, uplink_id, *number_and_text(value), version_id)
+        for series_id, (_, at, value, _) in zip(series_ids, frame.measured.measurements, strict=True)
+    ]
 
 
 def number_and_text(value: float | bool | str) -> tuple[float | None, str | None]:
-    """Give a value as the two columns hold it."""
+    """Give a value as the two columns hold it. True and false are 1 and 0 with the word beside them."""
+    if type(value) is float:
+        return value, None
     if isinstance(value, str):
         return None, storable(value)
     if isinstance(value, bool):
@@ -148,7 +172,15 @@ def codec_of(stored: StoredCodec) -> Codec:
 
 def as_json(value: Json) -> str:
     """Give compact JSON in ASCII, which every database text can hold."""
-    return json.dumps(value, separators=(",", ":"))
+    try:
+        text = _encode(value)
+    except UnicodeEncodeError:  # half a surrogate pair
+        return _ENCODER.encode(value)
+    return text.decode() if text.isascii() else _ENCODER.encode(value)
+
+
+_encode = msgspec.json.Encoder().encode  # a tenth of what `json` takes, but it writes other characters as they are
+_ENCODER = json.JSONEncoder(separators=(",", ":"))
 
 
 def _sentences(sentences: Sequence[str]) -> str | None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from receiver.errors import PushRejected, ReportUnreadableError
 from receiver.services.things_push import THINGS_KIND
 from receiver.services.things_reading import read_things_report
+from receiver.thingpark.plain_uplink import read_plain_uplink
 from receiver.thingpark.reports import read_raw_report
 
 if TYPE_CHECKING:
@@ -29,6 +30,9 @@ def parse_report(unread: UnreadReport) -> Parsed:
     """Read the body of a stored report."""
     if unread.kind == THINGS_KIND:
         return Parsed(unread, *read_things_report(unread))
+    plain = read_plain_uplink(unread.body)
+    if plain is not None:
+        return Parsed(unread, plain, None)
     try:
         report, notes = read_raw_report(unread.body)
     except (ReportUnreadableError, PushRejected) as exc:

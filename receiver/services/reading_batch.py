@@ -12,7 +12,6 @@ from receiver.storage.seen_devices import LORAWAN_1_1, DeviceSighting, record_si
 from receiver.storage.telemetry import forget_decodings
 from receiver.storage.undecoded import enqueue_undecoded
 from receiver.storage.uplinks import (
-    NewReception,
     NewUplink,
     find_uplinks_of_frames,
     find_uplinks_of_reports,
@@ -245,7 +244,7 @@ class ReadBatch:
         insert_receptions(
             connection,
             [
-                NewReception(uplink_id, position, *reception)
+                (uplink_id, position, *reception)
                 for uplink_id, new in zip(ids, self._uplinks, strict=True)
                 for position, reception in enumerate(new.receptions)
             ],

@@ -6,11 +6,12 @@ through `exec_driver_sql`, so that transactions and errors stay SQLAlchemy's.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 from sqlalchemy import BigInteger, Boolean, Float, Integer, LargeBinary, Text
 
 from receiver.storage import pg_arrays
@@ -64,6 +65,9 @@ def insert_statement(table: Table, columns: Sequence[str], conflict: str = "") -
     )
 
 
+_as_json = msgspec.json.Encoder().encode
+
+
 def select_by(
     connection: Connection,
     sqlite: str,
@@ -78,15 +82,20 @@ def select_by(
     if not keys:
         return []
     if connection.dialect.name == "sqlite":
-        return connection.exec_driver_sql(sqlite, (json.dumps(keys),)).all()
+        return connection.exec_driver_sql(sqlite, (_as_json(keys).decode(),)).all()
     columns = zip(*keys, strict=True) if isinstance(keys[0], tuple) else [keys]
     arrays = tuple(packed(column) for packed, column in zip(pack, columns, strict=True))
     return run_with_arrays(connection, postgresql, arrays).all()
 
 
+_TAKES_ARRAYS = "takes_arrays"
+
+
 def run_with_arrays(connection: Connection, statement: str, arrays: tuple[pg_arrays.PgArray, ...]) -> CursorResult[Any]:
     """Run a statement of PostgreSQL with a packed array for each `%b`."""
-    pg_arrays.register(connection.connection.driver_connection)
+    if _TAKES_ARRAYS not in connection.info:  # which lives as long as the driver's connection
+        pg_arrays.register(connection.connection.driver_connection)
+        connection.info[_TAKES_ARRAYS] = True
     return connection.exec_driver_sql(statement, arrays)
 
 
@@ -97,7 +106,10 @@ def as_utc(value: Any) -> datetime:  # noqa: ANN401 - what the drivers give
 
 def time_writer(connection: Connection) -> Callable[[datetime], object]:
     """Give what makes of a time the value that the database's driver takes."""
-    return sqlite_time if connection.dialect.name == "sqlite" else _as_it_is
+    return _sqlite_time if connection.dialect.name == "sqlite" else _as_it_is
+
+
+_sqlite_time = lru_cache(maxsize=2_048)(sqlite_time)  # a batch writes each of its times in several tables
 
 
 def _as_it_is(at: datetime) -> datetime:

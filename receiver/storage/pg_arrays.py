@@ -81,7 +81,8 @@ def bools(values: Sequence[bool | None]) -> PgArray:
 
 def timestamptzs(values: Sequence[datetime | None]) -> PgArray:
     """Give a `timestamptz[]` of aware times; a naive one raises TypeError."""
-    return _fixed(_TIMESTAMPTZ, "q", 8, [None if at is None else _microseconds(at) for at in values])
+    microseconds = {at: None if at is None else _microseconds(at) for at in set(values)}  # few, where rows are many
+    return _fixed(_TIMESTAMPTZ, "q", 8, [microseconds[at] for at in values])
 
 
 def texts(values: Sequence[str | None]) -> PgArray:

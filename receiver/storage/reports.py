@@ -103,7 +103,7 @@ def list_unread_reports(connection: Connection, limit: int) -> list[UnreadReport
             body,
             payloads,
             app_s_keys,
-        ) in connection.exec_driver_sql(f"{_UNREAD}{int(limit)}")
+        ) in connection.exec_driver_sql(f"{_UNREAD}{int(limit)}").all()
     ]
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from sqlalchemy import delete, select
 
 from receiver.storage import pg_arrays
-from receiver.storage.batch_statements import insert_statement, select_by, time_writer
-from receiver.storage.tables import uplinks
+from receiver.storage.batch_statements import as_utc, insert_statement, select_by, time_writer
 from receiver.storage.telemetry_tables import decodings, series, telemetry_values, undecoded
 
 if TYPE_CHECKING:
@@ -43,6 +42,10 @@ class SeriesKey(NamedTuple):
     unit: str
 
 
+ValueRow: TypeAlias = "tuple[int, datetime, int, float | None, str | None, int | None]"
+"""What a `NewValue` holds."""
+
+
 class NewValue(NamedTuple):
     """A row of `telemetry_values`, whose columns have these names. `codec_version_id` None: the network decoded it."""
 
@@ -64,7 +67,9 @@ _INSERT_DECODINGS = insert_statement(
     + ", ".join(f"{name} = excluded.{name}" for name in NewDecoding._fields if name != "uplink_id"),
 )
 _INSERT_SERIES = insert_statement(series, SeriesKey._fields, "ON CONFLICT DO NOTHING")
-_INSERT_VALUES = insert_statement(telemetry_values, NewValue._fields, "ON CONFLICT DO NOTHING")
+_NUMBER = ("series_id", "at", "uplink_id", "value", "codec_version_id")
+_INSERT_NUMBERS = insert_statement(telemetry_values, _NUMBER, "ON CONFLICT DO NOTHING")
+_INSERT_WORDS = insert_statement(telemetry_values, (*_NUMBER, "text"), "ON CONFLICT DO NOTHING")
 
 # CROSS JOIN: SQLite then keeps to this order, a search in the index for each series.
 _SERIES_SQLITE = (
@@ -102,36 +107,39 @@ def write_decodings(connection: Connection, rows: Sequence[NewDecoding]) -> None
     )
 
 
-def insert_values(connection: Connection, rows: Sequence[NewValue]) -> None:
+def insert_values(connection: Connection, rows: Sequence[ValueRow]) -> None:
     """Write measurements. One that stands already, of the same series, time and uplink, stays."""
     time = time_writer(connection)
-    times = {at: time(at) for at in {row.at for row in rows}}  # those of a frame are the same
-    _INSERT_VALUES.run(
-        connection,
-        [
-            (series_id, times[at], uplink_id, value, text, version_id)
-            for series_id, at, uplink_id, value, text, version_id in rows
-        ],
-    )
+    times = {at: time(at) for at in {row[1] for row in rows}}  # those of a frame are the same
+    numbers, words = [], []
+    for series_id, at, uplink_id, value, text, version_id in rows:
+        if text is None:  # most have none, and the drivers take long for a NULL
+            numbers.append((series_id, times[at], uplink_id, value, version_id))
+        else:
+            words.append((series_id, times[at], uplink_id, value, version_id, text))
+    _INSERT_NUMBERS.run(connection, numbers)
+    _INSERT_WORDS.run(connection, words)
+
+
+_EARLIER = (
+    "SELECT decodings.uplink_id, decodings.first_at, decodings.last_at, uplinks.dev_eui"
+    " FROM decodings JOIN uplinks ON uplinks.id = decodings.uplink_id WHERE decodings.uplink_id"
+)
+_EARLIER_SQLITE = f"{_EARLIER} IN (SELECT value FROM json_each(?))"  # noqa: S608 - constants only
+_EARLIER_POSTGRESQL = f"{_EARLIER} = ANY(%b)"
 
 
 def delete_values_of(connection: Connection, uplink_ids: Collection[int]) -> int:
     """Delete the measurements that earlier codecs made of these uplinks; give how many."""
-    if not uplink_ids:
-        return 0
-    earlier = connection.execute(
-        select(decodings.c.uplink_id, decodings.c.first_at, decodings.c.last_at, uplinks.c.dev_eui)
-        .select_from(decodings.join(uplinks, uplinks.c.id == decodings.c.uplink_id))
-        .where(decodings.c.uplink_id.in_(uplink_ids))
-    ).all()
+    earlier = select_by(connection, _EARLIER_SQLITE, _EARLIER_POSTGRESQL, list(uplink_ids), pg_arrays.int8s)
     deleted = 0
-    for row in earlier:  # few: an uplink is decoded a second time only when somebody asks for it
-        of_device = select(series.c.id).where(series.c.dev_eui == row.dev_eui)
+    for uplink_id, first_at, last_at, dev_eui in earlier:  # few: only where somebody asks is one decoded again
+        of_device = select(series.c.id).where(series.c.dev_eui == dev_eui)
         deleted += connection.execute(
             delete(telemetry_values).where(
                 telemetry_values.c.series_id.in_(of_device),
-                telemetry_values.c.at.between(row.first_at, row.last_at),
-                telemetry_values.c.uplink_id == row.uplink_id,
+                telemetry_values.c.at.between(as_utc(first_at), as_utc(last_at)),
+                telemetry_values.c.uplink_id == uplink_id,
                 telemetry_values.c.codec_version_id.is_not(None),  # what the network decoded is no codec's to replace
             )
         ).rowcount

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from sqlalchemy import delete, select
-
-from receiver.storage.batch_statements import insert_statement
-from receiver.storage.tables import devices, uplinks
+from receiver.storage import pg_arrays
+from receiver.storage.batch_statements import as_utc, insert_statement, select_by
 from receiver.storage.telemetry_tables import undecoded
 
 if TYPE_CHECKING:
@@ -37,24 +35,17 @@ class UndecodedUplink(NamedTuple):
 _INSERT = insert_statement(undecoded, ("uplink_id",), "ON CONFLICT DO NOTHING")
 
 _LIST = (
-    select(
-        uplinks.c.id,
-        uplinks.c.report_id,
-        uplinks.c.dev_eui,
-        uplinks.c.at,
-        uplinks.c.f_port,
-        uplinks.c.frm_payload,
-        uplinks.c.connection_id,
-        devices.c.model,
-        devices.c.driver,
-    )
-    .select_from(
-        undecoded.join(uplinks, uplinks.c.id == undecoded.c.uplink_id).outerjoin(
-            devices, devices.c.dev_eui == uplinks.c.dev_eui
-        )
-    )
-    .order_by(undecoded.c.uplink_id)
+    "SELECT uplinks.id, uplinks.report_id, uplinks.dev_eui, uplinks.at, uplinks.f_port, uplinks.frm_payload,"
+    " uplinks.connection_id, devices.model, devices.driver"
+    " FROM undecoded JOIN uplinks ON uplinks.id = undecoded.uplink_id"
+    " LEFT JOIN devices ON devices.dev_eui = uplinks.dev_eui ORDER BY undecoded.uplink_id LIMIT "
 )
+
+_TAKE_SQLITE = "DELETE FROM undecoded WHERE uplink_id IN (SELECT value FROM json_each(?)) RETURNING uplink_id"
+_TAKE_POSTGRESQL = "DELETE FROM undecoded WHERE uplink_id = ANY(%b) RETURNING uplink_id"
+
+_FRAMES_SQLITE = "SELECT id, frm_payload, f_port FROM uplinks WHERE id IN (SELECT value FROM json_each(?))"
+_FRAMES_POSTGRESQL = "SELECT id, frm_payload, f_port FROM uplinks WHERE id = ANY(%b) ORDER BY id FOR KEY SHARE"
 
 
 def enqueue_undecoded(connection: Connection, uplink_ids: Sequence[int]) -> None:
@@ -64,15 +55,15 @@ def enqueue_undecoded(connection: Connection, uplink_ids: Sequence[int]) -> None
 
 def list_undecoded(connection: Connection, limit: int) -> list[UndecodedUplink]:
     """Give up to `limit` uplinks of the queue, the oldest first."""
-    return [UndecodedUplink(*row) for row in connection.execute(_LIST.limit(limit))]
+    return [
+        UndecodedUplink(row_id, report_id, dev_eui, as_utc(at), *others)
+        for row_id, report_id, dev_eui, at, *others in connection.exec_driver_sql(f"{_LIST}{int(limit)}").all()
+    ]
 
 
 def dequeue_undecoded(connection: Connection, uplink_ids: Sequence[int]) -> set[int]:
     """Take uplinks out of the queue; give those that were in it: another decoder may have been quicker."""
-    if not uplink_ids:
-        return set()
-    statement = delete(undecoded).where(undecoded.c.uplink_id.in_(uplink_ids)).returning(undecoded.c.uplink_id)
-    return set(connection.execute(statement).scalars())
+    return {row[0] for row in select_by(connection, _TAKE_SQLITE, _TAKE_POSTGRESQL, uplink_ids, pg_arrays.int8s)}
 
 
 def lock_frames(connection: Connection, uplink_ids: Sequence[int]) -> dict[int, tuple[bytes | None, int | None]]:
@@ -80,16 +71,8 @@ def lock_frames(connection: Connection, uplink_ids: Sequence[int]) -> dict[int, 
 
     SQLite's write transaction is that lock already. A payload that is not clear any more is None.
     """
-    statement = (
-        select(uplinks.c.id, uplinks.c.frm_payload, uplinks.c.f_port)
-        .where(uplinks.c.id.in_(uplink_ids))
-        .order_by(uplinks.c.id)
-        .with_for_update(read=True, key_share=True)
-    )
-    return {
-        row.id: (None if row.frm_payload is None else bytes(row.frm_payload), row.f_port)
-        for row in connection.execute(statement)
-    }
+    rows = select_by(connection, _FRAMES_SQLITE, _FRAMES_POSTGRESQL, uplink_ids, pg_arrays.int8s)
+    return {row_id: (None if payload is None else bytes(payload), f_port) for row_id, payload, f_port in rows}
 
 
 def is_as_read(uplink: UndecodedUplink, there: Mapping[int, tuple[bytes | None, int | None]]) -> bool:
