@@ -15,6 +15,7 @@
     ├── CodecEngineUnavailableError   JavaScript cannot be run here; trying again can help
     ├── ExportError               there is nothing to export, or it cannot be written
     ├── LoginRefusedError         another server does not let this receiver in
+    ├── PlatformRefusedError      a management API does not do what it was asked
     ├── NoAnswerError             another server was not reached, or gave no answer; trying again can help
     ├── SchemaError               the database's schema is not the one this version works with
     └── StorageUnavailableError   the database did not take it; trying again can help
@@ -161,6 +162,24 @@ class LoginRefusedError(ReceiverError):
     """Another server does not let this receiver in: an account's key or address is to be mended."""
 
     code = "login-refused"
+
+
+class PlatformRefusedError(ReceiverError):
+    """A management API does not do what it was asked; the sentence has its words and what can be done.
+
+    `status` is that of HTTP, `oss_code` the platform's own number, `error_id` its name for the error, `said` its words.
+    """
+
+    code = "platform-refused"
+
+    def __init__(
+        self, sentence: str, *, status: int, oss_code: int | None = None, error_id: str | None = None, said: str = ""
+    ) -> None:
+        super().__init__(sentence)
+        self.status = status
+        self.oss_code = oss_code
+        self.error_id = error_id
+        self.said = said
 
 
 class NoAnswerError(ReceiverError):

@@ -149,7 +149,7 @@ class HttpClient:
             except TimeoutError as exc:
                 raise NoAnswerError(f"No answer came within {self._bounds.whole_s:g} s.", was_sent=True) from exc
             except (httpx.ConnectError, httpx.ConnectTimeout) as exc:
-                raise NoAnswerError(f"It cannot be reached: {_reason(exc)}.", was_sent=False) from exc
+                raise NoAnswerError(f"It cannot be reached: {_reason_of_connecting(exc)}.", was_sent=False) from exc
             except httpx.HTTPError as exc:
                 raise NoAnswerError(f"The answer was lost: {_reason(exc)}.", was_sent=True) from exc
 
@@ -161,6 +161,18 @@ class HttpClient:
                 if len(body) >= self._bounds.body_bytes:
                     break
             return HttpAnswer(response.status_code, dict(response.headers), bytes(body[: self._bounds.body_bytes]))
+
+
+def _reason_of_connecting(exc: Exception) -> str:
+    cause: BaseException | None = exc
+    while cause is not None and not isinstance(cause, ssl.SSLCertVerificationError):
+        cause = cause.__cause__ or cause.__context__
+    if cause is None:
+        return _reason(exc)
+    return (
+        f"its certificate is not trusted here (certificate verify failed: {cause.verify_message}); is the URL the right"
+        " one, and is no proxy in between that opens TLS"
+    )
 
 
 def _reason(exc: Exception) -> str:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 HOST = "127.0.0.1"
 
 MAX_BODY_BYTES = 64 * 1024
-"""Of a request: requests of the simulated parts stand in their query, or have one SenML record."""
+"""Of a request, where nothing is said: most stand in their query, or have one SenML record."""
 
 _BACKLOG = 128
 _POLL_S = 0.02  # how soon a stop is noticed
@@ -62,10 +62,16 @@ class LoopbackServer:
     until then 503 is answered.
     """
 
-    def __init__(self, answer: Callable[[HttpRequest], HttpReply] | None = None, port: int = 0) -> None:
+    def __init__(
+        self,
+        answer: Callable[[HttpRequest], HttpReply] | None = None,
+        port: int = 0,
+        max_body_bytes: int = MAX_BODY_BYTES,
+    ) -> None:
         """Listen to nothing yet. Port 0: a free one is taken at the first start and kept."""
         self.answer = answer
         self.port = port
+        self.max_body_bytes = max_body_bytes
         self._server: _Server | None = None
 
     @property
@@ -142,7 +148,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def answer(self) -> None:
         size = self.headers.get("Content-Length", "0")
-        if not (size.isascii() and size.isdigit() and int(size[:9]) <= MAX_BODY_BYTES):
+        if not (size.isascii() and size.isdigit() and int(size[:20]) <= self.server.owner.max_body_bytes):
             self.close_connection = True
             self._write(HttpReply(413))
             return
@@ -159,7 +165,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         self._write(reply)
 
-    do_GET = do_POST = do_PUT = do_DELETE = answer  # noqa: N815 - the names that the server looks for
+    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = answer  # noqa: N815 - the names that the server looks for
 
     def _write(self, reply: HttpReply) -> None:
         lines = [

@@ -28,6 +28,7 @@ from receiver.simulator.device import Payloads, make_device
 from receiver.simulator.loopback_server import HttpReply
 from receiver.simulator.radio import compute_fix, make_gateways, receive
 from receiver.simulator.things_bodies import Layout
+from receiver.simulator.things_customers import SubCustomers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -105,6 +106,7 @@ class SimulatedThings:
         self.downlinks: deque[ThingsDownlink] = deque(maxlen=MAX_REMEMBERED)
         self.statuses: deque[int] = deque()
         self.logins = 0
+        self.customers = SubCustomers()
         self._gateways = make_gateways(self.random)
         self._shared_secret = shared_secret
         self._tenant_id = tenant_id
@@ -118,14 +120,14 @@ class SimulatedThings:
     def __repr__(self) -> str:
         return f"SimulatedThings({len(self.devices)} devices, {len(self.downlinks)} downlinks)"
 
-    def add_device(self, **options: Unpack[DeviceOptions]) -> SimulatedDevice:
-        """Give a new device; KPN Things decrypts what it sends.
+    def add_device(self, customer: str | None = None, **options: Unpack[DeviceOptions]) -> SimulatedDevice:
+        """Give a new device, of its own or of a customer of this customer; KPN Things decrypts what it sends.
 
         Raises:
             NotFoundError, IdentifierError: as of a network.
         """
-        device = make_device(self.random, len(self.devices) + 1, Payloads.CLEAR, options)
-        self.devices.append(device)
+        device = make_device(self.random, len(self.uuids) + 1, Payloads.CLEAR, options)
+        (self.devices if customer is None else self.customers.devices.setdefault(customer, [])).append(device)
         self.uuids[device.dev_eui] = str(UUID(int=self.random.getrandbits(128), version=4))
         return device
 
@@ -232,6 +234,9 @@ class SimulatedThings:
         until = self._tokens.get(token)
         if until is None or until <= self.clock():
             return HttpReply(302, headers=(("Location", "/login"),))
+        switched = self.customers.answer(request)
+        if switched is not None:
+            return switched
         match request.method, request.path:
             case "GET", path if path == DEVICES_PATH:
                 return self._list_devices(request)
@@ -247,7 +252,10 @@ class SimulatedThings:
         in_order = page.isdigit() and size.isdigit() and 0 < int(size) <= 1000 and order in {"ASC", "DESC"}
         if request.headers.get("accept") != DEVICES_ACCEPT or by != "name" or not in_order:
             return _json(400, {"error": "Bad Request"})
-        found = [device for device in self.devices if values.get("search", "") in device.name]
+        theirs = self.customers.choose(request, self.devices)
+        if theirs is None:
+            return _json(403, {"error": "Forbidden"})
+        found = [device for device in theirs if values.get("search", "") in device.name]
         found.sort(key=lambda device: device.name, reverse=order == "DESC")
         first, number = int(page) * int(size), int(page)
         of_page = found[first : first + int(size)]

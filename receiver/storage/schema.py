@@ -19,10 +19,14 @@ from typing import TYPE_CHECKING, Literal
 from sqlalchemy import event, inspect, text
 
 from receiver.errors import SchemaError, StorageUnavailableError
+from receiver.storage import alarm_tables as _alarm_tables  # noqa: F401
+from receiver.storage import device_run_tables as _device_run_tables  # noqa: F401
 from receiver.storage import downlink_tables as _downlink_tables  # noqa: F401 - it adds its tables to the metadata, as others do
 from receiver.storage import engine as engines
 from receiver.storage import event_tables as _event_tables  # noqa: F401
 from receiver.storage import forwarder_tables as _forwarder_tables  # noqa: F401
+from receiver.storage import platform_tables as _platform_tables  # noqa: F401
+from receiver.storage import provisioning_tables as _provisioning_tables  # noqa: F401
 from receiver.storage import tables as _tables  # noqa: F401
 from receiver.storage import telemetry_tables as _telemetry_tables  # noqa: F401
 from receiver.storage import things_tables as _things_tables  # noqa: F401
