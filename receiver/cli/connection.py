@@ -125,6 +125,7 @@ def show(name: NameArgument, *, json: JsonOption = False) -> None:
     """Show one connection with its live tunnel keys' check values and its AS transport key's."""
     from receiver.services import as_transport_keys
     from receiver.services.connections import get_connection
+    from receiver.services.provisioning_local import find_made_by_command
     from receiver.services.things_accounts import show_account
     from receiver.services.tunnel_keys import list_tunnel_keys
 
@@ -134,6 +135,9 @@ def show(name: NameArgument, *, json: JsonOption = False) -> None:
         live = {key.key_id: key.key_check_value for key in keys if key.retired_at is None}
         found = show_account(store.engine, name) if record["platform"] == _THINGS else None
         active = [key for key in as_transport_keys.show(store.engine, name) if key.state == "active"]
+        made = find_made_by_command(store.engine, name)
+    if made is not None:
+        record["at_the_network"] = made._asdict() if json else f"{made.remote_id or '-'} ({made.state})"
     check_value = active[0].key_check_value if active else None
     tunnel_keys: object = live if json else ", ".join(f"{key_id} ({value})" for key_id, value in live.items())
     if record["platform"] == _THINGS:
@@ -153,13 +157,16 @@ def remove(
 ) -> None:
     """Remove a connection with its keys and rejections. Its reports, uplinks and devices stay."""
     from receiver.services.connections import get_connection, remove_connection
+    from receiver.services.provisioning_local import find_made_by_command
 
     with open_store() as store:
         get_connection(store.engine, name)
+        made = find_made_by_command(store.engine, name)
         if not yes:
             typer.confirm(
                 f"Remove {name} with its tunnel keys, AS transport keys and rejections?"
-                " Without an escrow file the AS transport key is lost. Reports, uplinks and devices stay.",
+                " Without an escrow file the AS transport key is lost. Reports, uplinks and devices stay."
+                + (f" {made.remote_id} stays at the network: `disconnect` deletes that first." if made else ""),
                 abort=True,
                 err=True,
             )

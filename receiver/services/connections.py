@@ -121,7 +121,7 @@ def add_connection(
         ConflictError: the name is taken.
     """
     as_id = name if as_id is None else as_id
-    _check_name(name)
+    check_name(name)
     _check_as_id(as_id)
     _check_choice("platform", platform, PLATFORMS)
     if platform == PLATFORM:
@@ -137,11 +137,7 @@ def add_connection(
     uuid = None if plug_uuid is None else require_plug_uuid(plug_uuid)
     _check_choice("payloads", payloads, PAYLOADS)
     _check_choice("app-s-keys", app_s_keys, APP_S_KEYS)
-    if not 1 <= max_deviation_s <= LONGEST_MAX_DEVIATION_S:
-        raise SettingsError(
-            f"A max deviation of {max_deviation_s} s is not possible:"
-            f" it must be 1 to {LONGEST_MAX_DEVIATION_S} s ({DEFAULT_MAX_DEVIATION_S} is usual)."
-        )
+    check_max_deviation(max_deviation_s)
     if downlink_url is not None:
         check_downlink_url(downlink_url)
     key = parse_tunnel_key(tunnel_key) if tunnel_key is not None else None
@@ -240,11 +236,29 @@ def open_snapshot(snapshot: ConnectionSnapshot, keyring: Keyring) -> Mapping[str
     }
 
 
-def _check_name(name: str) -> None:
+def check_name(name: str) -> None:
+    """Return if a connection may be named so.
+
+    Raises:
+        IdentifierError: it may not.
+    """
     if not _NAME.match(name):
         raise IdentifierError(
             f"{shorten(name)!r} cannot be a connection's name: it stands in the push URL, so it must be 1 to"
             " 63 lower-case letters, digits, dots, dashes and underscores, and begin with a letter or digit."
+        )
+
+
+def check_max_deviation(max_deviation_s: int) -> None:
+    """Return if a connection may have this max deviation.
+
+    Raises:
+        SettingsError: it may not.
+    """
+    if not 1 <= max_deviation_s <= LONGEST_MAX_DEVIATION_S:
+        raise SettingsError(
+            f"A max deviation of {max_deviation_s} s is not possible:"
+            f" it must be 1 to {LONGEST_MAX_DEVIATION_S} s ({DEFAULT_MAX_DEVIATION_S} is usual)."
         )
 
 
