@@ -21,7 +21,8 @@ GRANT SELECT ON
     connections, tunnel_key_uses, devices, sessions, uplinks, receptions, locations, notifications, deliveries,
     uplink_gaps, telemetry, lorawan_telemetry, series, telemetry_values, decodings, undecoded,
     codecs, codec_versions, codec_assignments, redecodings, events, untold_rejections, downlinks, downlink_events,
-    downlink_keys, downlink_transports, things_devices, revisions, alembic_version
+    downlink_keys, downlink_transports, things_devices, alarms, traffic, platform_polls, device_runs, device_run_rows,
+    revisions, alembic_version
 TO receiver_reader;
 
 -- Of forwarders not where they send to: a URL may be a secret by itself.

@@ -132,6 +132,17 @@ class Settings(BaseSettings):
         7, description="Events are kept so long: from there on streams and forwarders can go back."
     )
     rejections_keep_days: _Days | None = Field(None, description="The same for rejections, beside their bounds.")
+    alarms_keep_days: _Days = Field(
+        365, description="Alarms that are cleared and that no network lists any more are deleted after so long."
+    )
+    traffic_keep_days: _Days = Field(90, description="Traffic, as the networks count it, is kept so long.")
+    poll_alarms_minutes: Annotated[float, Field(ge=0, le=1440, allow_inf_nan=False)] = Field(
+        5, description="How often the networks are asked for alarms; 0: never."
+    )
+    poll_traffic_hours: Annotated[float, Field(ge=0, le=168, allow_inf_nan=False)] = Field(
+        6,
+        description="How often they are asked for each device's traffic, a week at most: they give no more. 0: never.",
+    )
     log_level: Annotated[Literal["debug", "info", "warning", "error", "critical"], BeforeValidator(_lower)] = Field(
         "info", description="debug, info, warning, error or critical."
     )
@@ -177,6 +188,8 @@ class Settings(BaseSettings):
             "rejections": self.rejections_keep_days,
             "telemetry": self.telemetry_keep_days,
             "events": self.events_keep_days,
+            "alarms": self.alarms_keep_days,
+            "traffic": self.traffic_keep_days,
         }
         return {noun: timedelta(days=number) for noun, number in days.items() if number is not None}
 

@@ -10,6 +10,7 @@ the lock alone for as long as one who waits may sleep.
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
 from datetime import timedelta
@@ -23,6 +24,8 @@ from receiver.services.decoding import Decoder
 from receiver.services.downlink_actuator import make_actuator_transport
 from receiver.services.downlink_dispatch import UNDER_WAY, run_dispatcher
 from receiver.services.forwarding import run_forwarding
+from receiver.services.polling import run_polling
+from receiver.services.polls import poll_times
 from receiver.services.reading import read_again_what_did_not_open, read_batch
 from receiver.services.retention import prune
 from receiver.services.telling import tell_refused_pushes
@@ -50,6 +53,13 @@ FORWARDING_STOPS_WITHIN_S = 8.0
 """What is under way is given three seconds. A target or a database that hangs must not keep the worker: what it had not
 committed it sends again."""
 
+POLLING_STOPS_WITHIN_S = 5.0
+"""What is under way is given up at once; a database that hangs must not keep the worker."""
+
+COLLECT_AFTER = 50_000
+"""How many more containers than before are looked through for circles. A batch leaves none; at Python's 700 all that it
+holds is looked through again and again while it grows: a tenth of the processor time of reading and decoding."""
+
 PAUSE_SHARE = 0.5
 PAUSE_LEAST_S = 0.015
 PAUSE_MOST_S = 0.25
@@ -72,13 +82,19 @@ def run_worker(
     What an earlier run could not read because a stored key did not open is read again once: this run may have been
     given the right key-encryption key.
     """
+    gc.set_threshold(COLLECT_AFTER)
     has_read = threading.Event()
     decoding = threading.Thread(target=run_decoder, args=(settings, engine, clock, stop, has_read), name="decoder")
     forwarding = threading.Thread(target=run_forwarding, args=(engine, keyring, clock, stop), daemon=True)
     dispatching = threading.Thread(target=run_downlinks, args=(engine, keyring, clock, stop), name="dispatcher")
+    times = poll_times(settings.poll_alarms_minutes, settings.poll_traffic_hours)
+    polling = threading.Thread(
+        target=run_polling, args=(engine, keyring, clock, stop, times), name="polling", daemon=True
+    )
     decoding.start()
     forwarding.start()
     dispatching.start()
+    polling.start()
     try:
         _read_and_prune(settings, engine, keyring, clock, stop, has_read)
     finally:
@@ -87,6 +103,7 @@ def run_worker(
         decoding.join()
         dispatching.join()
         forwarding.join(FORWARDING_STOPS_WITHIN_S)
+        polling.join(POLLING_STOPS_WITHIN_S)
 
 
 def run_downlinks(engine: Engine, keyring: Keyring, clock: Callable[[], datetime], stop: threading.Event) -> None:

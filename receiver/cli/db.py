@@ -81,5 +81,5 @@ def prune_(
         return
     for noun, number in rows.items():
         deleted = "would be deleted" if dry_run else "deleted"
-        what = "measurement" if noun == "telemetry" else noun.removesuffix("s")
+        what = {"telemetry": "measurement", "traffic": "traffic hour"}.get(noun) or noun.removesuffix("s")
         typer.echo(f"{counted(number, what)} older than {counted(ages[noun].days, 'day')} {deleted}.")

@@ -33,7 +33,9 @@ NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="The forwarder
 UrlArgument = Annotated[str, typer.Argument(metavar="URL", help="Where to.", show_default=False)]
 TypeOption = Annotated[
     list[str] | None,
-    typer.Option("--type", metavar="TYPE", help="Only these: uplink, telemetry, rejection, downlink. May be repeated."),
+    typer.Option(
+        "--type", metavar="TYPE", help="Only these: uplink, telemetry, rejection, downlink, alarm. May be repeated."
+    ),
 ]
 DeviceOption = Annotated[list[str] | None, typer.Option("--device", metavar="EUI", help="Only of these devices.")]
 ConnectionOption = Annotated[

@@ -12,21 +12,30 @@ import typer
 
 from receiver import __version__
 from receiver.cli import (
+    alarms,
     api_key,
     as_key,
+    bulk,
     codec,
+    connect,
     connection,
     db,
     demo,
     device,
+    device_manager,
     doctor,
     downlink,
     forwarder,
+    kpn_lora,
+    kpn_things,
     redecode,
     rejections,
     serve,
     simulate,
+    simulate_platforms,
     telemetry,
+    thingpark,
+    traffic,
     uplinks,
 )
 from receiver.errors import ReceiverError
@@ -71,8 +80,22 @@ app.add_typer(telemetry.app, name="telemetry")
 app.add_typer(rejections.app, name="rejections")
 app.add_typer(downlink.app, name="downlink")
 app.add_typer(forwarder.app, name="forwarder")
+kpn_lora.app.command("connect")(connect.kpn_lora_connect)
+kpn_lora.app.command("rotate-key")(connect.kpn_lora_rotate_key)
+kpn_lora.app.command("disconnect")(connect.kpn_lora_disconnect)
+app.add_typer(kpn_lora.app, name="kpn-lora")
+thingpark.app.command("connect")(connect.thingpark_connect)
+thingpark.app.command("rotate-key")(connect.thingpark_rotate_key)
+thingpark.app.command("disconnect")(connect.thingpark_disconnect)
+app.add_typer(thingpark.app, name="thingpark")
+app.add_typer(device_manager.app, name="device-manager")
+app.add_typer(kpn_things.app, name="kpn-things")
+app.add_typer(bulk.app, name="bulk")
+app.add_typer(alarms.app, name="alarms")
+app.add_typer(traffic.app, name="traffic")
 app.add_typer(api_key.app, name="api-key")
 app.add_typer(db.app, name="db")
+simulate.app.command()(simulate_platforms.platforms)
 app.add_typer(simulate.app, name="simulate")
 
 

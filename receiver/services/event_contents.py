@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
+from receiver.services.alarms import list_alarms_by_id
 from receiver.services.rejections import hide_tokens_of
 from receiver.storage.connections import list_connection_names
 from receiver.storage.decoded_uplinks import list_decoded_uplinks
@@ -31,7 +32,8 @@ class EventContent(NamedTuple):
 
     `body` is a JSON object in UTF-8 with `id`, `type` (the kind), `timestamp` (when it was told) and `data`: of an
     uplink what `GET /api/v1/uplinks` gives of it, likewise of a rejection; of telemetry the uplink's place, the whole
-    decoded object and each measurement; of a downlink the step it took, without its payload.
+    decoded object and each measurement; of a downlink the step it took, without its payload; of an alarm what
+    `GET /api/v1/alarms` gives of it.
     """
 
     event: Event
@@ -78,6 +80,7 @@ def load_contents(connection: Connection, events: Sequence[Event]) -> list[Event
         EventKind.TELEMETRY: decoded,
         EventKind.REJECTION: rejections,
         EventKind.DOWNLINK: list_downlink_events_by_id(connection, ids[EventKind.DOWNLINK]),
+        EventKind.ALARM: list_alarms_by_id(connection, ids[EventKind.ALARM]),
     }
     names = list_connection_names(connection)
     return list(_contents(events, data, names))

@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from receiver.services.connections import LONGEST_MAX_DEVIATION_S
+from receiver.storage.alarms import count_old_alarms, delete_old_alarms
 from receiver.storage.engine import read, write
 from receiver.storage.retention import KEPT, delete_old_rows, find_old_rows
 from receiver.storage.telemetry_retention import count_old_values, delete_old_values, find_old_values
@@ -23,7 +24,11 @@ deviation before its Time until one after it, and for so long its report must be
 
 TELEMETRY = "telemetry"
 
-NOUNS = (*KEPT, TELEMETRY)
+ALARMS = "alarms"
+ALARMS_AT_ONCE = 500
+"""Of one transaction, as of other small rows."""
+
+NOUNS = (*KEPT, TELEMETRY, ALARMS)
 """What can be given an age: reports, uplinks, …"""
 
 
@@ -42,7 +47,8 @@ def prune(
 
     Whoever iterates paces it: nothing is locked between two steps. With `dry_run` nothing is deleted.
     An uplink goes with its receptions and its decoding, a report with its deliveries; an uplink stays when its report
-    goes, and measurements stay when their uplink does. No report goes before REPORTS_LEAST_AGE, whatever its age.
+    goes, and measurements stay when their uplink does. Of alarms those go that are cleared and no network lists any
+    more. No report goes before REPORTS_LEAST_AGE, whatever its age.
 
     Raises:
         StorageUnavailableError: the database is away; what was given before is done.
@@ -52,6 +58,9 @@ def prune(
             continue
         if noun == TELEMETRY:
             yield from _prune_telemetry(engine, now - ages[noun], dry_run=dry_run)
+            continue
+        if noun == ALARMS:
+            yield from _prune_alarms(engine, now - ages[noun], dry_run=dry_run)
             continue
         age = max(ages[noun], REPORTS_LEAST_AGE) if noun == "reports" else ages[noun]
         before, after_id, is_last = now - age, 0, False
@@ -78,3 +87,20 @@ def _prune_telemetry(engine: Engine, before: datetime, *, dry_run: bool) -> Iter
             with write(engine) as connection:
                 rows = delete_old_values(connection, found.up_to)
         yield PruneStep(TELEMETRY, rows)
+
+
+def _prune_alarms(engine: Engine, before: datetime, *, dry_run: bool) -> Iterator[PruneStep]:
+    if dry_run:
+        with read(engine) as connection:
+            rows = count_old_alarms(connection, before)
+        yield PruneStep(ALARMS, rows)
+        return
+    rows = ALARMS_AT_ONCE
+    while rows == ALARMS_AT_ONCE:
+        with read(engine) as connection:  # most walks find none, and none takes the write lock for that
+            is_any = count_old_alarms(connection, before) > 0
+        if not is_any:
+            return
+        with write(engine) as connection:
+            rows = delete_old_alarms(connection, before, ALARMS_AT_ONCE)
+        yield PruneStep(ALARMS, rows)

@@ -12,8 +12,10 @@ events = Table(  # what happened, in the order in which it can be seen: an id is
     "events",
     metadata,
     row_id(),
-    Column("kind", Text, nullable=False),  # uplink | telemetry | rejection | downlink
-    Column("subject_id", Id, nullable=False),  # of an uplink (both first kinds), a rejection, a downlink's event
+    Column("kind", Text, nullable=False),  # uplink | telemetry | rejection | downlink | alarm
+    Column(
+        "subject_id", Id, nullable=False
+    ),  # of an uplink (both first kinds), a rejection, a downlink's event, an alarm
     Column("dev_eui", Text),
     Column("connection_id", Id),  # no key: what was told stays told when a connection is removed
     Column("told_at", UtcTime, nullable=False),

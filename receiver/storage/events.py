@@ -43,6 +43,8 @@ class EventKind(StrEnum):
     """A push was refused."""
     DOWNLINK = "downlink"
     """A downlink came into another state."""
+    ALARM = "alarm"
+    """A network raised an alarm of a device, or one became graver or lost its acknowledgement."""
 
 
 class NewEvent(NamedTuple):

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import and_, delete, func, select, true
 
+from receiver.storage.alarm_tables import traffic
 from receiver.storage.event_tables import events
 from receiver.storage.forwarder_tables import forwarder_retries, forwarders
 from receiver.storage.reports import lock_reading
@@ -53,6 +54,7 @@ KEPT: dict[str, _Kept] = {
     "locations": _Kept(locations, locations.c.at, true(), 500),
     "notifications": _Kept(notifications, notifications.c.at, true(), 500),
     "rejections": _Kept(rejections, rejections.c.received_at, true(), 500),
+    "traffic": _Kept(traffic, traffic.c.at, true(), 500),
     "events": _Kept(events, events.c.told_at, and_(events.c.id < _NEWEST_EVENT, _IS_FORWARDED), 1000),
 }
 """By the noun of the setting `RECEIVER_<NOUN>_KEEP_DAYS`, in the order of a walk."""

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING
 
 from starlette.routing import Route
 
+from receiver.web.api_alarms import Alarms, alarm_operations
 from receiver.web.api_devices import Devices
 from receiver.web.api_downlinks import Downlinks, downlink_operations
 from receiver.web.api_rejections import Rejections
 from receiver.web.api_reports import Reports
 from receiver.web.api_stream import Events
 from receiver.web.api_telemetry import Telemetry
+from receiver.web.api_traffic import Traffic, traffic_operations
 from receiver.web.api_uplinks import Uplinks
 from receiver.web.auth import ApiGate, Endpoint
 from receiver.web.description import description_routes
@@ -50,6 +52,8 @@ def api_operations(
         "/api/v1/telemetry/latest": {"GET": telemetry.latest},
         "/api/v1/stream": {"GET": events.stream},
         **downlink_operations(Downlinks(engine, clock)),
+        **alarm_operations(Alarms(engine, keyring, clock)),
+        **traffic_operations(Traffic(engine)),
         "/api/v1/reports": {"GET": Reports(engine).list},
         "/api/v1/rejections": {"GET": rejections.list},
         "/api/v1/rejections/{id}": {"GET": rejections.show},

@@ -66,9 +66,9 @@ _SINCE_ID = whole_number(
 _ALL = (_TYPE, _DEVICE, _CONNECTION, _PORT, _SINCE_ID)
 
 _ANSWER = Answer(
-    "Server-sent events: of each its id, its type (`uplink`, `telemetry`, `rejection`, `downlink`) as the event's"
-    " name, and a JSON object with `id`, `type`, `timestamp` and `data`. An event `gap` says from which to which id"
-    " events were deleted before they could be told.",
+    "Server-sent events: of each its id, its type (`uplink`, `telemetry`, `rejection`, `downlink`, `alarm`) as the"
+    " event's name, and a JSON object with `id`, `type`, `timestamp` and `data`. An event `gap` says from which to"
+    " which id events were deleted before they could be told.",
     {MEDIA_TYPE: StreamedEvent},
     headers={"Cache-Control": "`no-store`."},
 )

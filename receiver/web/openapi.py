@@ -55,6 +55,7 @@ _PROBLEMS = {
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "The body is too large.",
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "The body must be `application/json`.",
     HTTPStatus.TOO_MANY_REQUESTS: "The key called too often, or too many wrong keys came from the address.",
+    HTTPStatus.BAD_GATEWAY: "The network refuses it, or does not let the account in.",
     HTTPStatus.SERVICE_UNAVAILABLE: "Too many calls are under way, or the database is away.",
 }
 
@@ -116,7 +117,7 @@ def describe_api(operations: Mapping[str, Mapping[str, Operation]]) -> Document:
 
 
 def _describe_scopes() -> str:
-    meanings = dict(zip(SCOPES, ("look", "send downlinks", "change things"), strict=True))
+    meanings = dict(zip(SCOPES, ("look", "send downlinks and acknowledge alarms", "change things"), strict=True))
     told = ", ".join(f"`{scope}` may {meaning}" for scope, meaning in meanings.items())
     return f"An API key. Each has a scope, and may do what those before it may: {told}."
 

@@ -34,6 +34,15 @@ class Caller:
 
         return asyncio.run(call())
 
+    def post(self, path, params=None):
+        async def call():
+            async with httpx.AsyncClient(
+                transport=httpx.ASGITransport(self._app), base_url="http://receiver/api/v1", headers=self._headers
+            ) as client:
+                return await client.post(path, params=params)
+
+        return asyncio.run(call())
+
     def patch(self, path, body):
         async def call():
             async with httpx.AsyncClient(

@@ -29,8 +29,11 @@ from receiver.services.api_keys import create_api_key
 from receiver.services.downlink_checks import DownlinkWish
 from receiver.services.downlink_encoding import ObjectEncoder
 from receiver.services.downlinks import enqueue
+from receiver.services.platform_accounts import add_account
+from receiver.storage.alarms import AlarmState, SeenAlarm, upsert_alarms
 from receiver.storage.engine import open_engine, write
 from receiver.storage.tables import connections
+from receiver.storage.traffic import SeenTraffic, upsert_traffic
 from tests.integration.api_use import DEVICE, OTHER_DEVICE, decode_all
 from tests.integration.description_use import close_objects, described
 from tests.integration.downlink_ledger_use import URL
@@ -80,11 +83,26 @@ def served(module_database_url, tmp_path_factory):
         tx.execute(update(connections).values(downlink_url=URL))
     with ObjectEncoder() as encoder:
         enqueue(engine, encoder, field.now, 1, DownlinkWish(DEVICE, f_port=1, payload=b"1"), creator="tests")
+    keep_alarms(engine, field.now)
     _, key = create_api_key(engine, now, "tests", "admin")
     engine.dispose()
     directory = tmp_path_factory.mktemp("server")
     with serving(module_database_url, directory, options={}, api_calls_per_second=0) as server:
         yield f"http://127.0.0.1:{server.port}", {"Authorization": f"Bearer {key.reveal()}"}
+
+
+def keep_alarms(engine, now):
+    """Keep alarms that are acknowledged, so that no network is asked, and hours of traffic."""
+    settings = {"client_id": "sub", "host": "127.0.0.1:9"}
+    account = add_account(
+        engine, Keyring(KEK), now, name="field", surface="thingpark", settings=settings, secret="secret"
+    )
+    by = (AlarmState.MAJOR, 1, True, "somebody", now, now, now, ("20%",))
+    seen = [SeenAlarm(f"a{number}", DEVICE, None, number, *by) for number in range(6)]
+    spans = [SeenTraffic(now - timedelta(hours=hours), 3600, up_count=hours) for hours in range(1, 6)]
+    with write(engine) as tx:
+        upsert_alarms(tx, account.id, now, seen, now)
+        upsert_traffic(tx, account.id, DEVICE, now, spans)
 
 
 def make_possible(case):
@@ -117,6 +135,10 @@ def make_possible_together(query, name_of_operation):
         query |= {"device": DEVICE, "tz": "Europe/Amsterdam"}
         for of_uplinks in ("connection", "port"):
             query.pop(of_uplinks, None)
+    elif name_of_operation == "listTraffic" and "bucket" in query:
+        query |= {"device": DEVICE, "tz": "Europe/Amsterdam"}
+    elif name_of_operation == "listTraffic":
+        query.pop("tz", None)  # it is for buckets
     elif name_of_operation == "listTelemetry":
         query.pop("tz", None)  # it is for buckets
         if "limit" in query:

@@ -14,6 +14,7 @@ SCRIPT = Path(__file__).parents[2] / "docs" / "read-only-role.sql"
 VIEWS = {"telemetry", "lorawan_telemetry", "uplink_gaps"}
 SECRET = {"tunnel_keys", "as_transport_keys", "session_keys", "api_keys", "forwarder_secrets", "things_accounts"}
 SECRET |= {"downlink_counters", "downlink_counter_uses"}  # a lane is made of an AppSKey
+SECRET |= {"platform_accounts", "provisionings"}
 SECRET_COLUMNS = {"reports": {"query", "body", "tunnel_key_id", "delivery_id", "frame_id"}}
 SECRET_COLUMNS["rejections"] = {"query", "headers", "body"}
 SECRET_COLUMNS["forwarders"] = {"url", "options", "uid", "lease_holder"}

@@ -17,6 +17,7 @@ from receiver.storage.retention import KEPT
 from receiver.storage.tables import deliveries, locations, notifications, receptions, rejections, reports, uplinks
 from receiver.storage.telemetry_retention import ROWS_A_STEP, SERIES_A_LOOK
 from receiver.storage.telemetry_tables import series, telemetry_values
+from receiver.storage.traffic import SeenTraffic, upsert_traffic
 from receiver.worker import PAUSE_LEAST_S, PAUSE_MOST_S, Pruning, pause_after, run_worker
 from tests.integration.command_line import run
 from tests.integration.reading_field import FIX
@@ -49,6 +50,12 @@ def refused(field, path_name="field", **values):
         connection.execute(insert(rejections).values(**row | more | values))
 
 
+def counted(field):
+    span = SeenTraffic(field.now, 3600, up_count=1)
+    with write(field.engine) as connection:
+        upsert_traffic(connection, 1, "20635F0000000001", field.now, [span])
+
+
 def test_what_is_older_than_its_age_goes_and_the_rest_stays(field, network, device):
     field.take_and_read(network.uplink(device, f_port=5, payload=b"old"), network.join(device))
     refused(field, "old")
@@ -58,7 +65,8 @@ def test_what_is_older_than_its_age_goes_and_the_rest_stays(field, network, devi
 
     deleted = prune_all(field, ALL)
 
-    assert deleted == {"reports": 2, "uplinks": 1, "locations": 0, "notifications": 1, "rejections": 1, "events": 1}
+    expected = {"reports": 2, "uplinks": 1, "locations": 0, "notifications": 1, "rejections": 1, "events": 1}
+    assert deleted == {**expected, "traffic": 0}
     assert [bytes(row.frm_payload) for row in field.rows(uplinks)] == [b"new"]
     assert [row.path_name for row in field.rows(rejections)] == ["new"]
     assert field.count(reports) == 1
@@ -70,6 +78,7 @@ def test_a_table_without_an_age_is_kept_for_ever(field, network, device, noun):
     field.take_and_read(network.uplink(device, f_port=5, payload=b"old"), network.join(device))
     field.take_and_read(network.location(device, fix=FIX))
     refused(field)
+    counted(field)
     field.wait(days=10_000)
     before = field.count(KEPT[noun].table)
 
@@ -330,14 +339,19 @@ def test_the_command_prunes_and_says_what_went(field, network, device, database_
     done = run(tmp_path, database_url, "db", "prune", "--json", **settings)
 
     assert dry.stdout.splitlines()[0] == "1 report older than 30 days would be deleted."
-    assert json.loads(done.stdout) == {"dry_run": False, "reports": 1, "uplinks": 0, "events": 0}
+    others = {"events": 0, "alarms": 0, "traffic": 0}
+    assert json.loads(done.stdout) == {"dry_run": False, "reports": 1, "uplinks": 0, **others}
     assert (field.count(reports), field.count(uplinks)) == (0, 1)
 
 
-def test_where_nothing_has_an_age_only_events_go(database_url, tmp_path):
+def test_where_nothing_has_an_age_only_events_and_what_the_networks_keep_too_go(database_url, tmp_path):
     done = run(tmp_path, database_url, "db", "prune")
 
-    assert done.stdout == "0 events older than 7 days deleted.\n"
+    assert done.stdout.splitlines() == [
+        "0 events older than 7 days deleted.",
+        "0 alarms older than 365 days deleted.",
+        "0 traffic hours older than 90 days deleted.",
+    ]
 
 
 def test_a_report_stays_for_as_long_as_the_same_push_could_come_again(field, network, device):

@@ -242,8 +242,10 @@ def test_a_data_directory_that_cannot_be_made_is_named(tmp_path):
         load_settings(data_dir="file/data").open_keyring()
 
 
-def test_only_events_have_an_age_unless_a_setting_gives_one():
-    assert load_settings().keep_ages == {"events": timedelta(days=7)}
+def test_only_what_the_networks_keep_too_has_an_age_unless_a_setting_gives_one():
+    ages = {"events": timedelta(days=7), "alarms": timedelta(days=365), "traffic": timedelta(days=90)}
+
+    assert load_settings().keep_ages == ages
 
 
 def test_each_table_has_its_own_age(monkeypatch):
