@@ -29,7 +29,7 @@ run: $(INSTALLED)
 	@$(BIN)/receiver demo $(ARGS)
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest -n 3 $(ARGS)
+	$(BIN)/python -m pytest -n 4 $(ARGS)
 
 check: $(INSTALLED)
 	$(BIN)/ruff check .

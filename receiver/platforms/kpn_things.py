@@ -19,7 +19,7 @@ from receiver.platforms.calls import PlatformCall
 from receiver.platforms.grip import GripTokens
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
     from receiver.http_client import HttpAnswer, HttpClient
     from receiver.platforms.calls import PlatformAnswer
@@ -153,11 +153,15 @@ class KpnThingsClient:
 
 
 def open_kpn_things(
-    http: HttpClient, login: GripAccount, api_url: str, headers: tuple[tuple[str, str], ...] = ()
+    http: HttpClient,
+    login: GripAccount,
+    api_url: str,
+    headers: tuple[tuple[str, str], ...] = (),
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> KpnThingsClient:
     """Give a client; nothing is asked yet. `headers` go with each request: they name a sub-customer."""
     authorizer = GripAuthorizer(GripTokens(http, login), headers)
-    return KpnThingsClient(PlatformCaller(http, api_url, PLATFORM, authorizer))
+    return KpnThingsClient(PlatformCaller(http, api_url, PLATFORM, authorizer, sleep=sleep))
 
 
 class GripAuthorizer:

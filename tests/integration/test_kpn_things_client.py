@@ -23,6 +23,10 @@ from receiver.simulator.things import OWN_LORA_SPECIFICATION, SimulatedThings
 SECRET = "Key-Secret-that-nobody-may-see"
 
 
+async def no_pause(_seconds):
+    pass
+
+
 class Side:
     """KPN Things on a port of this machine; `answer` may be put in its place. `came` are the requests to the API."""
 
@@ -42,7 +46,7 @@ class Side:
 
     def client(self, *headers, secret=SECRET):
         login = GripAccount(f"{self.server.origin}/api/v3/idp/oidc/token", "tenant", "application", "key", secret)
-        return open_kpn_things(self.http, login, self.server.origin, headers)
+        return open_kpn_things(self.http, login, self.server.origin, headers, no_pause)
 
     def names(self, *headers, **options):
         async def run():
