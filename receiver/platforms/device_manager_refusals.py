@@ -35,7 +35,8 @@ def rejection_of(code: str, infos: Iterable[str] = (), password: str = "") -> Re
     if code in WRONG_PASSWORD:
         return RejectedLoginError(
             f"The Device Manager does not take this login and password (error {code}). {_ONCE}: check it on the web,"
-            " and add the account anew, or test it with `receiver device-manager login-test --again`."
+            " and give the account another with `receiver device-manager account set-secret`, or try this one with"
+            " `receiver device-manager login-test --again`."
         )
     if code == LOCKED:
         return RejectedLoginError(
@@ -62,5 +63,6 @@ def rejection_of_status(status: int) -> RejectedLoginError:
     """Give the error that a login's status 401 or 403 is."""
     return RejectedLoginError(
         f"The Device Manager does not take this login and password (status {status}). {_ONCE}: check it on the web,"
-        " and add the account anew, or test it with `receiver device-manager login-test --again`."
+        " and give the account another with `receiver device-manager account set-secret`, or try this one with"
+        " `receiver device-manager login-test --again`."
     )
