@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sqlalchemy import or_, select
+from sqlalchemy import Lateral, or_, select, true
 
 from receiver.storage.tables import connections, uplinks
 from receiver.storage.telemetry_queries import TelemetryValue, value_of
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-    from sqlalchemy import Connection, Select
+    from sqlalchemy import ColumnElement, Connection, FromClause, Select
 
     from receiver.storage.uplink_queries import UplinkView
 
@@ -170,24 +170,19 @@ def list_values_of(
     connection: Connection, uplink_ids: Sequence[int], names: Sequence[str] | None = None
 ) -> dict[int, list[TelemetryValue]]:
     """Give the measurements of some uplinks: those of the device's series between the decoding's first and last."""
-    values = telemetry_values.c
+    values = _values_of_frame(connection)
     statement = (
         select(
             *(series.c.dev_eui, series.c.name, series.c.unit),
-            *(values.at, values.uplink_id, values.value, values.text),
+            *(values.c.at, values.c.uplink_id, values.c.value, values.c.text),
         )
         .select_from(
             uplinks.join(decodings, decodings.c.uplink_id == uplinks.c.id)
             .join(series, series.c.dev_eui == uplinks.c.dev_eui)
-            .join(
-                telemetry_values,
-                (values.series_id == series.c.id)
-                & values.at.between(decodings.c.first_at, decodings.c.last_at)
-                & (values.uplink_id == uplinks.c.id),
-            )
+            .join(values, true() if isinstance(values, Lateral) else _is_of_frame())
         )
         .where(uplinks.c.id.in_(uplink_ids))
-        .order_by(values.uplink_id, series.c.name, series.c.unit, values.at)
+        .order_by(values.c.uplink_id, series.c.name, series.c.unit, values.c.at)
     )
     if names is not None:
         statement = statement.where(series.c.name.in_(names))
@@ -198,3 +193,25 @@ def list_values_of(
         )
         found.setdefault(row.uplink_id, []).append(value)
     return found
+
+
+def _values_of_frame(connection: Connection) -> FromClause:
+    """Give the values of one series and one frame, as something to join.
+
+    On PostgreSQL as a subquery that it may not take apart: else it looks for a series and an uplink first, and for the
+    time between them afterwards, which reads the whole series. With the time it is one look at the key.
+    """
+    if connection.dialect.name != "postgresql":
+        return telemetry_values
+    values = telemetry_values.c
+    wanted = select(values.at, values.uplink_id, values.value, values.text).where(_is_of_frame())
+    return wanted.offset(0).lateral()
+
+
+def _is_of_frame() -> ColumnElement[bool]:
+    values = telemetry_values.c
+    return (
+        (values.series_id == series.c.id)
+        & values.at.between(decodings.c.first_at, decodings.c.last_at)
+        & (values.uplink_id == uplinks.c.id)
+    )
