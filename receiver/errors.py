@@ -193,6 +193,10 @@ class NoAnswerError(ReceiverError):
         self.was_sent = was_sent
 
 
+class GivenUpError(NoAnswerError):
+    """The request was given up here, as what sends it was being stopped: it says nothing of the other server."""
+
+
 class SchemaError(ReceiverError):
     """The database's schema is unknown, older or newer than this version works with."""
 

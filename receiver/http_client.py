@@ -9,17 +9,17 @@ from __future__ import annotations
 import asyncio
 import ssl
 import threading
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import httpx
 
 from receiver import __version__
-from receiver.errors import NoAnswerError, SettingsError
+from receiver.errors import GivenUpError, NoAnswerError, SettingsError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from concurrent.futures import Future
     from pathlib import Path
     from typing import Self
 
@@ -87,6 +87,9 @@ class HttpClient:
         self._loop = asyncio.new_event_loop()
         self._client: httpx.AsyncClient | None = None
         self._room = asyncio.Semaphore(self._bounds.at_once)
+        self._closing = threading.Lock()  # so that what was begun before the end is known to whoever makes it
+        self._is_closed = False
+        self._under_way: set[asyncio.Task[HttpAnswer]] = set()
         self._thread = threading.Thread(target=self._run, name="http-client", daemon=True)
         self._thread.start()
 
@@ -97,8 +100,16 @@ class HttpClient:
         self.close()
 
     def start(self, method: str, url: str, headers: Mapping[str, str], content: bytes = b"") -> Future[HttpAnswer]:
-        """Begin a request. The future gives the answer, whatever its status, or raises `NoAnswerError`."""
-        return asyncio.run_coroutine_threadsafe(self._send(method, url, headers, content), self._loop)
+        """Begin a request. The future gives the answer, whatever its status, or raises `NoAnswerError`.
+
+        It always comes to one of these: `GivenUpError` where the client was closed before or meanwhile.
+        """
+        with self._closing:
+            if not self._is_closed:
+                return asyncio.run_coroutine_threadsafe(self._begin(method, url, headers, content), self._loop)
+        refused: Future[HttpAnswer] = Future()
+        refused.set_exception(GivenUpError("It was not sent: what sends is being stopped.", was_sent=False))
+        return refused
 
     def send(self, method: str, url: str, headers: Mapping[str, str], content: bytes = b"") -> HttpAnswer:
         """Send a request and give the answer, whatever its status.
@@ -110,22 +121,25 @@ class HttpClient:
 
     def close(self) -> None:
         """Give up what is under way and close the connections."""
-        if not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._loop.stop)
-            self._thread.join()
+        with self._closing:
+            if not self._is_closed:
+                self._is_closed = True
+                self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
 
     def _run(self) -> None:
         try:
             self._loop.run_forever()
-            for task in asyncio.all_tasks(self._loop):
-                task.cancel()
-            self._loop.run_until_complete(self._close())
+            self._loop.run_until_complete(self._close())  # all requests were begun before it, and took a first step
         finally:
             self._loop.close()
 
     async def _close(self) -> None:
-        others = asyncio.all_tasks() - {asyncio.current_task()}
-        await asyncio.gather(*others, return_exceptions=True)
+        # Only these: anyio cancels the tasks below them, and one of its own that is cancelled before its first step
+        # leaves a coroutine behind that was never awaited.
+        for task in self._under_way:
+            task.cancel()
+        await asyncio.gather(*self._under_way, return_exceptions=True)
         if self._client is not None:
             await self._client.aclose()
 
@@ -141,17 +155,36 @@ class HttpClient:
             )
         return self._client
 
+    async def _begin(self, method: str, url: str, headers: Mapping[str, str], content: bytes) -> HttpAnswer:
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - a coroutine of an event loop
+        self._under_way.add(task)
+        try:
+            return await self._send(method, url, headers, content)
+        finally:
+            self._under_way.discard(task)
+
     async def _send(self, method: str, url: str, headers: Mapping[str, str], content: bytes) -> HttpAnswer:
-        async with self._room:
-            try:
-                async with asyncio.timeout(self._bounds.whole_s):
-                    return await self._ask(method, url, headers, content)
-            except TimeoutError as exc:
-                raise NoAnswerError(f"No answer came within {self._bounds.whole_s:g} s.", was_sent=True) from exc
-            except (httpx.ConnectError, httpx.ConnectTimeout) as exc:
-                raise NoAnswerError(f"It cannot be reached: {_reason_of_connecting(exc)}.", was_sent=False) from exc
-            except httpx.HTTPError as exc:
-                raise NoAnswerError(f"The answer was lost: {_reason(exc)}.", was_sent=True) from exc
+        is_sent = False
+        try:
+            async with self._room:
+                is_sent = True
+                return await self._ask_in_time(method, url, headers, content)
+        except asyncio.CancelledError:
+            if not self._is_closed:  # who waits for it has given it up
+                raise
+            raise GivenUpError("It was given up: what sends is being stopped.", was_sent=is_sent) from None
+
+    async def _ask_in_time(self, method: str, url: str, headers: Mapping[str, str], content: bytes) -> HttpAnswer:
+        try:
+            async with asyncio.timeout(self._bounds.whole_s):
+                return await self._ask(method, url, headers, content)
+        except TimeoutError as exc:
+            raise NoAnswerError(f"No answer came within {self._bounds.whole_s:g} s.", was_sent=True) from exc
+        except (httpx.ConnectError, httpx.ConnectTimeout) as exc:
+            raise NoAnswerError(f"It cannot be reached: {_reason_of_connecting(exc)}.", was_sent=False) from exc
+        except httpx.HTTPError as exc:
+            raise NoAnswerError(f"The answer was lost: {_reason(exc)}.", was_sent=True) from exc
 
     async def _ask(self, method: str, url: str, headers: Mapping[str, str], content: bytes) -> HttpAnswer:
         async with self._opened().stream(method, url, headers=headers, content=content) as response:

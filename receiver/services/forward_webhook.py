@@ -6,7 +6,7 @@ import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from receiver.errors import NoAnswerError
+from receiver.errors import GivenUpError, NoAnswerError
 from receiver.http_client import HttpAnswer, HttpClient, tls_context
 from receiver.services.forward_backoff import parse_retry_after
 from receiver.services.forward_signing import sign_webhook
@@ -85,8 +85,6 @@ class WebhookTarget:
         return self._client.start("POST", self._settings.url, headers, body)
 
     def _judge(self, future: Future[HttpAnswer]) -> Outcome:
-        if future.cancelled():
-            return Outcome(Verdict.AWAY, "The receiver was stopped before an answer came.")
         error = future.exception()
         if error is not None:
             return judge_fault(error)
@@ -113,6 +111,8 @@ def judge_answer(answer: HttpAnswer, now: datetime) -> Outcome:
 
 def judge_fault(error: BaseException) -> Outcome:
     """Say what it means that no answer came."""
+    if isinstance(error, GivenUpError):
+        return Outcome(Verdict.AWAY, "The receiver was stopped before an answer came.")
     if isinstance(error, NoAnswerError):
         return Outcome(Verdict.NOT_TAKEN if error.was_sent else Verdict.AWAY, str(error))
     return Outcome(Verdict.NOT_TAKEN, f"It could not be sent ({type(error).__name__}).")

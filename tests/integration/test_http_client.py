@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import socket
 import threading
 import time
 
 import pytest
 
-from receiver.errors import NoAnswerError, SettingsError
+from receiver.errors import GivenUpError, NoAnswerError, SettingsError
 from receiver.http_client import USER_AGENT, HttpBounds, HttpClient, tls_context
 from tests.integration.forward_use import Authority, HookServer
 
@@ -130,5 +131,56 @@ def test_what_is_under_way_at_the_end_is_given_up():
         client = HttpClient()
         future = client.start("GET", server.url, {})
         client.close()
-        assert future.cancelled() or future.exception() is not None
+        lost = future.exception()
         end.set()
+
+    assert isinstance(lost, GivenUpError)
+    assert lost.was_sent
+
+
+def test_what_waits_for_its_turn_at_the_end_was_not_sent():
+    end = threading.Event()
+    with RawServer(lambda _connection: end.wait(20)) as server:
+        client = HttpClient(bounds=HttpBounds(at_once=1))
+        futures = [client.start("GET", server.url, {}) for _ in range(2)]
+        client.close()
+        lost = [future.exception() for future in futures]
+        end.set()
+
+    assert [one.was_sent for one in lost] == [True, False]
+
+
+def test_a_request_after_the_end_is_refused_at_once():
+    client = HttpClient()
+    client.close()
+
+    with pytest.raises(GivenUpError, match="It was not sent"):
+        client.send("GET", "http://127.0.0.1:9/", {})
+
+
+def test_requests_that_race_the_end_all_come_to_one_and_leave_nothing_behind():
+    """Some are closed before their connection took its first step: what is left of that shows as a warning."""
+    with RawServer(lambda connection: connection.sendall(b"HTTP/1.1 204 No Content\r\n\r\n")) as server:
+        context = tls_context(None)
+        for round_ in range(40):
+            client = HttpClient(context, HttpBounds(at_once=50))
+            futures = []
+            begun = threading.Event()
+
+            def begin_many(client=client, futures=futures, begun=begun):
+                for _ in range(60):
+                    futures.append(client.start("GET", server.url, {}))
+                    begun.set()
+
+            racing = threading.Thread(target=begin_many)
+            racing.start()
+            begun.wait(10)
+            if round_ % 2:
+                futures[0].exception(10)  # the client is warm then, so that requests are at another step
+            client.close()
+            racing.join(10)
+
+            assert len(futures) == 60
+            assert all(future.done() for future in futures)
+            assert all(isinstance(future.exception(), (NoAnswerError, type(None))) for future in futures)
+    gc.collect()
