@@ -8,7 +8,7 @@ import typer
 
 from receiver.cli import kpn_lora_devices, kpn_lora_profiles
 from receiver.cli.platform_account import account_app, read_secret_file
-from receiver.cli.platform_use import AccountOption, use_client
+from receiver.cli.platform_use import AccountOption, choose, use_client
 from receiver.cli.secret_io import STANDARD_INPUT
 from receiver.cli.store import JsonOption, as_json, print_record, print_rows, utc_now
 from receiver.cli.time_option import parse_optional_moment
@@ -16,14 +16,20 @@ from receiver.lorawan.identifiers import parse_dev_eui
 
 if TYPE_CHECKING:
     from receiver.platforms.kpn_lora import KpnLoraClient
-    from receiver.platforms.kpn_lora_records import FrameStatistics, KpnAlarm
+    from receiver.platforms.kpn_lora_records import (
+        ConnectivityPlan,
+        FrameStatistics,
+        HsmGroup,
+        KpnAlarm,
+        KpnDeviceProfile,
+    )
 
 SURFACE = "kpn-lora"
 
 app = typer.Typer(no_args_is_help=True, help="KPN LoRa: the subscription, routing profiles, devices, alarms.")
-plans = typer.Typer(no_args_is_help=True, help="Connectivity plans: what sales granted.")
-device_profiles = typer.Typer(no_args_is_help=True, help="Device profiles: kinds of devices.")
-hsm_groups = typer.Typer(no_args_is_help=True, help="HSM groups: which security modules there are.")
+plans = typer.Typer(no_args_is_help=True, help="Connectivity plans, what sales granted: list, show.")
+device_profiles = typer.Typer(no_args_is_help=True, help="Device profiles, kinds of devices: list, show.")
+hsm_groups = typer.Typer(no_args_is_help=True, help="HSM groups, the security modules there are: list, show.")
 alarms = typer.Typer(no_args_is_help=True, help="Alarms of devices: list, show, acknowledge.")
 frames = typer.Typer(no_args_is_help=True, help="Statistics of frames.")
 app.add_typer(account_app(SURFACE), name="account")
@@ -36,6 +42,9 @@ app.add_typer(alarms, name="alarms")
 app.add_typer(frames, name="frames")
 
 _RefArgument = Annotated[str, typer.Argument(metavar="REF", help="The alarm's ref.", show_default=False)]
+_IdArgument = Annotated[
+    str, typer.Argument(metavar="ID", help="Its id or exact name, as `list` has it.", show_default=False)
+]
 _EuiOption = Annotated[str | None, typer.Option("--device", metavar="DEV_EUI", help="Of this device alone.")]
 
 _PLAN_COLUMNS = ("id", "ref", "name", "granted", "used", "free", "type")
@@ -63,36 +72,45 @@ def activate(
 def list_plans(*, account: AccountOption = None, json: JsonOption = False) -> None:
     """List the connectivity plans with the licences that are free."""
     found = use_client(SURFACE, account, lambda client: client.list_connectivity_plans())
-    rows = [
-        dict(one.raw)
-        if json
-        else {
-            "id": one.id,
-            "ref": one.ref,
-            "name": one.name,
-            "granted": one.granted_connections,
-            "used": one.used_connections,
-            "free": one.free_connections,
-            "type": one.communication_type,
-        }
-        for one in found
-    ]
-    print_rows(rows, _PLAN_COLUMNS, json)
+    print_rows([dict(one.raw) if json else _plan_record(one) for one in found], _PLAN_COLUMNS, json)
+
+
+@plans.command("show")
+def show_plan(plan: _IdArgument, *, account: AccountOption = None, json: JsonOption = False) -> None:
+    """Show one connectivity plan, by its id, ref or name."""
+    plans = use_client(SURFACE, account, lambda client: client.list_connectivity_plans())
+    found = choose(plans, plan, what="connectivity plan", ids=lambda one: (one.id, one.ref), name=lambda one: one.name)
+    print_record(dict(found.raw) if json else _plan_record(found), json)
 
 
 @device_profiles.command("list")
 def list_device_profiles(*, account: AccountOption = None, json: JsonOption = False) -> None:
     """List the device profiles."""
     found = use_client(SURFACE, account, lambda client: client.list_device_profiles())
-    rows = [dict(one.raw) if json else {"id": one.id, "name": one.name, "type": one.type_mac} for one in found]
-    print_rows(rows, ("id", "name", "type"), json)
+    print_rows([dict(one.raw) if json else _profile_record(one) for one in found], ("id", "name", "type"), json)
+
+
+@device_profiles.command("show")
+def show_device_profile(profile: _IdArgument, *, account: AccountOption = None, json: JsonOption = False) -> None:
+    """Show one device profile, by its id or name."""
+    profiles = use_client(SURFACE, account, lambda client: client.list_device_profiles())
+    found = choose(profiles, profile, what="device profile", ids=lambda one: (one.id,), name=lambda one: one.name)
+    print_record(dict(found.raw) if json else _profile_record(found), json)
 
 
 @hsm_groups.command("list")
 def list_hsm_groups(*, account: AccountOption = None, json: JsonOption = False) -> None:
     """List the HSM groups."""
     found = use_client(SURFACE, account, lambda client: client.list_hsm_groups())
-    print_rows([dict(one.raw) if json else {"id": one.id, "name": one.name} for one in found], ("id", "name"), json)
+    print_rows([dict(one.raw) if json else _group_record(one) for one in found], ("id", "name"), json)
+
+
+@hsm_groups.command("show")
+def show_hsm_group(group: _IdArgument, *, account: AccountOption = None, json: JsonOption = False) -> None:
+    """Show one HSM group, by its id or name."""
+    groups = use_client(SURFACE, account, lambda client: client.list_hsm_groups())
+    found = choose(groups, group, what="HSM group", ids=lambda one: (one.id,), name=lambda one: one.name)
+    print_record(dict(found.raw) if json else _group_record(found), json)
 
 
 @alarms.command("list")
@@ -160,6 +178,26 @@ def health(*, account: AccountOption = None, json: JsonOption = False) -> None:
         "total": found.total,
     }
     print_record(dict(found.raw) if json else record, json)
+
+
+def _plan_record(plan: ConnectivityPlan) -> dict[str, object]:
+    return {
+        "id": plan.id,
+        "ref": plan.ref,
+        "name": plan.name,
+        "granted": plan.granted_connections,
+        "used": plan.used_connections,
+        "free": plan.free_connections,
+        "type": plan.communication_type,
+    }
+
+
+def _profile_record(profile: KpnDeviceProfile) -> dict[str, object]:
+    return {"id": profile.id, "name": profile.name, "type": profile.type_mac}
+
+
+def _group_record(group: HsmGroup) -> dict[str, object]:
+    return {"id": group.id, "name": group.name}
 
 
 def _alarm_record(alarm: KpnAlarm) -> dict[str, object]:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from receiver.cli.platform_account import read_secret_file
-from receiver.cli.platform_use import AccountOption, use_client
+from receiver.cli.platform_use import AccountOption, choose, use_client
 from receiver.cli.secret_io import read_file
 from receiver.cli.store import JsonOption, as_json, print_record, print_rows
-from receiver.errors import ConflictError, NotFoundError, SettingsError
+from receiver.errors import ConflictError, SettingsError
 
 if TYPE_CHECKING:
     from receiver.platforms.kpn_lora import KpnLoraClient
@@ -123,21 +123,10 @@ async def choose_profile(client: KpnLoraClient, named: str) -> RoutingProfile:
     """Give the routing profile of that id, ref or name.
 
     Raises:
-        NotFoundError: there is none.
-        ConflictError: there are several of the name.
+        NotFoundError, ConflictError: as `choose`.
     """
     profiles = await client.list_routing_profiles()
-    for one in profiles:
-        if named in {one.id, one.ref}:
-            return one
-    found = [one for one in profiles if one.name == named]
-    if not found:
-        known = ", ".join(str(one.name) for one in profiles[:10]) or "none"
-        raise NotFoundError(f"There is no routing profile {named} at KPN; there are: {known}.")
-    if len(found) > 1:
-        refs = ", ".join(str(one.ref) for one in found[:10])
-        raise ConflictError(f"There are several routing profiles named {named}: say which by its ref ({refs}).")
-    return found[0]
+    return choose(profiles, named, what="routing profile", ids=lambda one: (one.id, one.ref), name=lambda one: one.name)
 
 
 async def choose_hsm_group(client: KpnLoraClient, named: str | None) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
+from receiver.cli.platform_use import choose
 from receiver.cli.store import JsonOption, as_json, open_store, print_record, print_rows
 from receiver.cli.things import account_record
 from receiver.errors import SettingsError
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 app = typer.Typer(no_args_is_help=True, help="KPN Things: devices there, and access to sub-customers.")
-devices_app = typer.Typer(no_args_is_help=True, help="Devices at KPN Things.")
+devices_app = typer.Typer(no_args_is_help=True, help="Devices at KPN Things: list, show.")
 account_app = typer.Typer(no_args_is_help=True, help="The account that a connection has at KPN Things.")
 app.add_typer(devices_app, name="devices")
 app.add_typer(account_app, name="account")
@@ -30,7 +31,9 @@ ConnectionOption = Annotated[
     typer.Option("--connection", metavar="NAME", help="The connection, if there are several.", show_default=False),
 ]
 
+_PAGE_SIZE = 100
 _COLUMNS = ("uuid", "name", "description", "barcode", "device_specification_uuid")
+_SHOWN = (*_COLUMNS, "metadata")
 
 
 @devices_app.command("list")
@@ -42,7 +45,7 @@ def list_devices(
     ] = (""),
     sort_by: Annotated[str, typer.Option(metavar="NAME", help="What they are sorted by.")] = "name",
     descending: Annotated[bool, typer.Option("--descending", help="The last one first.")] = False,
-    page_size: Annotated[int, typer.Option(metavar="N", help="Devices that are asked for at a time.")] = 100,
+    page_size: Annotated[int, typer.Option(metavar="N", help="Devices that are asked for at a time.")] = _PAGE_SIZE,
     json: JsonOption = False,
 ) -> None:
     """List all devices of the account, or of the sub-customer that it names."""
@@ -55,6 +58,22 @@ def list_devices(
     found = _use(connection, use)
     rows = (dict(one.raw) if json else {name: getattr(one, name) for name in _COLUMNS} for one in found)
     print_rows(rows, _COLUMNS, json)
+
+
+@devices_app.command("show")
+def show_device(
+    device: Annotated[str, typer.Argument(metavar="UUID", help="Its uuid or exact name.", show_default=False)],
+    *,
+    connection: ConnectionOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Show one device. The API gives none by itself, so it is looked for in the list."""
+
+    async def use(client: KpnThingsClient) -> list[ThingsDevice]:
+        return [one async for one in client.list_devices(page_size=_PAGE_SIZE)]
+
+    found = choose(_use(connection, use), device, what="device", ids=lambda one: (one.uuid,), name=lambda one: one.name)
+    print_record(dict(found.raw) if json else {name: getattr(found, name) for name in _SHOWN}, json)
 
 
 @app.command("context-switch")

@@ -1,4 +1,4 @@
-"""`receiver thingpark alarms`: alarms of devices as ThingPark has them now."""
+"""`alarms`: alarms of devices as the network has them now."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ import typer
 
 from receiver.cli.platform_use import AccountOption
 from receiver.cli.store import JsonOption, as_json, counted, utc_now
-from receiver.cli.thingpark_view import ask, joined, print_records
+from receiver.cli.thingpark_view import ask, joined, print_one, print_records
 from receiver.cli.time_option import parse_optional_moment
-from receiver.lorawan.identifiers import parse_dev_eui
+from receiver.errors import NotFoundError
+from receiver.lorawan.identifiers import parse_dev_eui, shorten
 
 if TYPE_CHECKING:
     from receiver.platforms.thingpark import ThingParkClient
     from receiver.platforms.thingpark_alarms import Alarm
 
-app = typer.Typer(no_args_is_help=True, help="Alarms of devices at ThingPark: list, acknowledge.")
+app = typer.Typer(no_args_is_help=True, help="Alarms of devices as the network has them: list, show, acknowledge.")
 
 _COLUMNS = ("uid", "state", "alarm", "dev_eui", "device", "occurrence", "acked", "created_at", "updated_at", "info")
 
@@ -40,6 +41,20 @@ def list_alarms(
         return [one async for one in client.list_alarms(eui, since=at, acknowledged=False if open_only else None)]
 
     print_records(ask(account, get), _row, _COLUMNS, json)
+
+
+@app.command("show")
+def show(
+    uid: Annotated[str, typer.Argument(metavar="UID", help="As `alarms list` has it.", show_default=False)],
+    *,
+    account: AccountOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Show one alarm."""
+    found = ask(account, lambda client: client.find_alarm(uid))
+    if found is None:
+        raise NotFoundError(f"The network has no alarm {shorten(uid)}: it may be over, or its device deleted.")
+    print_one(found, _row, json)
 
 
 @app.command("ack")

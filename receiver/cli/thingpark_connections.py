@@ -1,4 +1,4 @@
-"""`receiver thingpark connections`: ThingPark's application servers, as its pages call them connections."""
+"""`connections`: ThingPark's application servers, as its pages call them connections."""
 
 from __future__ import annotations
 
@@ -164,16 +164,16 @@ def set_key(
 def delete(
     reference: _ReferenceArgument, *, yes: YesOption = False, account: AccountOption = None, json: JsonOption = False
 ) -> None:
-    """Delete a connection at ThingPark: its devices lose it."""
-    there = ask(account, lambda client: _find(client, reference))
-    devices = "" if not there.device_count else f" {there.device_count} devices have it."
-    confirm(f"Delete the connection {there.name} ({there.id}) at ThingPark?{devices}", yes=yes)
-    was_there = ask(account, lambda client: client.delete_app_server(there.uid or reference))
-    print_deleted(f"connection {there.id or reference}", was_there=was_there, json=json)
+    """Delete a connection at the network: its devices lose it."""
 
+    async def remove(client: ThingParkClient) -> None:
+        there = await client.get_app_server(await _uid_of(client, reference))
+        devices = "" if not there.device_count else f" {there.device_count} devices have it."
+        confirm(f"Delete the connection {there.name} ({there.id}) at the network?{devices}", yes=yes)
+        was_there = await client.delete_app_server(there.uid or reference)
+        print_deleted(f"connection {there.id or reference}", was_there=was_there, json=json)
 
-async def _find(client: ThingParkClient, reference: str) -> AppServer:
-    return await client.get_app_server(await _uid_of(client, reference))
+    ask(account, remove)
 
 
 async def _uid_of(client: ThingParkClient, reference: str) -> str:

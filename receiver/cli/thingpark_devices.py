@@ -1,4 +1,4 @@
-"""`receiver thingpark devices`: LoRaWAN and cellular devices, and their traffic."""
+"""`devices`: LoRaWAN and cellular devices, and their traffic."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ from receiver.cli.thingpark_view import (
 )
 from receiver.cli.time_option import parse_optional_moment
 from receiver.errors import SettingsError
+from receiver.lorawan.identifiers import shorten
 from receiver.lorawan.keys import parse_aes_key
 
 if TYPE_CHECKING:
@@ -58,12 +59,16 @@ def list_devices(
     connection: Annotated[str | None, typer.Option(metavar="ID", help="With this connection.")] = None,
     name: Annotated[str | None, typer.Option(metavar="TEXT", help="Whose name begins so.")] = None,
     connectivity: Annotated[str | None, typer.Option(metavar="LORAWAN|CELLULAR", help="Of this kind alone.")] = None,
+    more: Annotated[
+        list[str] | None,
+        typer.Option("--filter", metavar="NAME=VALUE", help="Another parameter of the API, such as healthState=INIT."),
+    ] = None,
     account: AccountOption = None,
     json: JsonOption = False,
 ) -> None:
     """List the devices of the subscription, by DevEUI."""
     given = (("appServerID", connection), ("name", name), ("connectivity", connectivity and connectivity.upper()))
-    filters = tuple((key, value) for key, value in given if value)
+    filters = (*((key, value) for key, value in given if value), *(_filter(text) for text in more or ()))
 
     async def get(client: ThingParkClient) -> list[Device]:
         return [one async for one in client.list_devices(filters)]
@@ -224,12 +229,16 @@ def change(
 def delete(
     dev_eui: _EuiArgument, *, yes: YesOption = False, account: AccountOption = None, json: JsonOption = False
 ) -> None:
-    """Delete a device at ThingPark, with its history and alarms there. What was received of it stays here."""
-    there = ask(account, lambda client: client.get_device(dev_eui))
-    eui = there.eui or dev_eui
-    confirm(f"Delete the device {eui} ({there.name}) at ThingPark? Its keys cannot be read back.", yes=yes)
-    was_there = ask(account, lambda client: client.delete_device(eui))
-    print_deleted(f"device {eui}", was_there=was_there, json=json)
+    """Delete a device at the network, with its history and alarms there. What was received of it stays here."""
+
+    async def remove(client: ThingParkClient) -> None:
+        there = await client.get_device(dev_eui)
+        eui = there.eui or dev_eui
+        confirm(f"Delete the device {eui} ({there.name}) at the network? Its keys cannot be read back.", yes=yes)
+        was_there = await client.delete_device(eui)
+        print_deleted(f"device {eui}", was_there=was_there, json=json)
+
+    ask(account, remove)
 
 
 @app.command("traffic")
@@ -256,6 +265,13 @@ def traffic(
         print_rows([dict(one.raw) for one in found], (), json)
         return
     print_rows([_traffic_row(one, zone) for one in found], _TRAFFIC_COLUMNS, json)
+
+
+def _filter(text: str) -> tuple[str, str]:
+    name, separator, value = text.partition("=")
+    if not separator or not name.strip():
+        raise SettingsError(f"{shorten(text)!r} is no filter: write --filter NAME=VALUE.")
+    return name.strip(), value
 
 
 def _session_keys(file: str | None) -> tuple[str, str]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from receiver.cli.platform_account import read_secret_file
-from receiver.cli.platform_use import AccountOption
+from receiver.cli.platform_use import AccountOption, choose
 from receiver.cli.secret_io import STANDARD_INPUT, read_file
 from receiver.cli.store import JsonOption
 from receiver.cli.thingpark_view import (
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from receiver.platforms.dx_core import DxConnection, DxConnector, DxCoreClient
 
 app = typer.Typer(no_args_is_help=True, help="Connections of IoT Flow: list, show, create, set, delete.")
-connectors = typer.Typer(no_args_is_help=True, help="Kinds of connections that IoT Flow has.")
+connectors = typer.Typer(no_args_is_help=True, help="Kinds of connections that IoT Flow has: list, show.")
 app.add_typer(connectors, name="connectors")
 
 _LARGEST_CONFIGURATION = 65_536
@@ -57,6 +57,26 @@ def list_connectors(*, account: AccountOption = None, json: JsonOption = False) 
     """List the kinds of connections, such as actility-mqtt-iot."""
     found = ask_dx_core(account, lambda client: client.list_connectors())
     print_records(found, _connector_row, ("id", "version", "description"), json)
+
+
+@connectors.command("show")
+def show_connector(
+    connector: Annotated[
+        str, typer.Argument(metavar="ID", help="Its id, such as actility-mqtt-iot.", show_default=False)
+    ],
+    *,
+    account: AccountOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Show one kind of connection: --json has all that DX Core tells of it."""
+    found = choose(
+        ask_dx_core(account, lambda client: client.list_connectors()),
+        connector,
+        what="connector",
+        ids=lambda one: (one.id,),
+        name=lambda one: one.id,
+    )
+    print_one(found, _connector_row, json)
 
 
 @app.command("list")
@@ -141,10 +161,14 @@ def delete(
     reference: _ReferenceArgument, *, yes: YesOption = False, account: AccountOption = None, json: JsonOption = False
 ) -> None:
     """Delete a connection: its devices lose it."""
-    there = ask_dx_core(account, lambda client: _find(client, reference))
-    confirm(f"Delete the IoT Flow connection {there.name} ({there.id}) at ThingPark?", yes=yes)
-    was_there = ask_dx_core(account, lambda client: client.delete_connection(there.id or reference))
-    print_deleted(f"IoT Flow connection {there.id or reference}", was_there=was_there, json=json)
+
+    async def remove(client: DxCoreClient) -> None:
+        there = await _find(client, reference)
+        confirm(f"Delete the IoT Flow connection {there.name} ({there.id}) at ThingPark?", yes=yes)
+        was_there = await client.delete_connection(there.id or reference)
+        print_deleted(f"IoT Flow connection {there.id or reference}", was_there=was_there, json=json)
+
+    ask_dx_core(account, remove)
 
 
 async def _find(client: DxCoreClient, reference: str) -> DxConnection:

@@ -1,4 +1,4 @@
-"""`receiver thingpark multicast`: multicast groups."""
+"""`multicast`: multicast groups."""
 
 from __future__ import annotations
 
@@ -114,9 +114,9 @@ def create(
 def delete(
     eui: _EuiArgument, *, yes: YesOption = False, account: AccountOption = None, json: JsonOption = False
 ) -> None:
-    """Delete a multicast group at ThingPark."""
+    """Delete a multicast group at the network."""
     group = parse_dev_eui(eui)
-    confirm(f"Delete the multicast group {group} at ThingPark? Its keys cannot be read back.", yes=yes)
+    confirm(f"Delete the multicast group {group} at the network? Its keys cannot be read back.", yes=yes)
     was_there = ask(account, lambda client: client.delete_multicast_group(group))
     print_deleted(f"multicast group {group}", was_there=was_there, json=json)
 

@@ -1,7 +1,12 @@
-"""What the commands of ThingPark share: their options, and how its records are shown."""
+"""What the commands of ThingPark's Device Manager API share: how it is reached, their options, how records are shown.
+
+The same groups stand under `thingpark`, for accounts of programs, and under `device-manager`, for a person's login.
+Each of these two says how it reaches the API, before any of its commands runs.
+"""
 
 from __future__ import annotations
 
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Annotated, Protocol, TypeVar
 
 import typer
@@ -41,8 +46,29 @@ T = TypeVar("T")
 R = TypeVar("R", bound=HasRaw)
 
 
+class Reach(Protocol):
+    """A way to the API: opens the account of that name, or the only one, and gives what `use` makes of its client."""
+
+    def __call__(self, account: str | None, use: Callable[[ThingParkClient], Awaitable[T]], /) -> T:
+        """Raise what the account and the client raise."""
+        ...
+
+
+_REACH: ContextVar[Reach] = ContextVar("reach")
+
+
+def reach_by(way: Reach) -> None:
+    """Let the command that is about to run reach the API in this way."""
+    _REACH.set(way)
+
+
 def ask(account: str | None, use: Callable[[ThingParkClient], Awaitable[T]]) -> T:
-    """Give what `use` makes of the client of an account."""
+    """Give what `use` makes of the client of an account, of the surface whose command runs."""
+    return _REACH.get()(account, use)
+
+
+def ask_by_token(account: str | None, use: Callable[[ThingParkClient], Awaitable[T]]) -> T:
+    """Give what `use` makes of the client of an account of `thingpark`."""
     return use_client(SURFACE, account, use)
 
 
@@ -80,7 +106,8 @@ def print_deleted(name: str, *, was_there: bool, json: bool) -> None:
     if json:
         typer.echo(as_json({"name": name, "deleted": was_there}))
     else:
-        typer.echo(f"{name} is deleted at ThingPark." if was_there else f"ThingPark has no {name} (any more).")
+        sentence = f"{name} is deleted at the network." if was_there else f"The network has no {name} (any more)."
+        typer.echo(sentence[0].upper() + sentence[1:])
 
 
 def joined(texts: Iterable[str]) -> str | None:

@@ -13,11 +13,14 @@ from receiver.platforms.thingpark_app_servers import AppServerCalls
 from receiver.platforms.thingpark_catalogue import CatalogueCalls
 from receiver.platforms.thingpark_devices import DeviceCalls
 from receiver.platforms.thingpark_multicast import MulticastCalls
+from receiver.platforms.thingpark_routing_profiles import RoutingProfileCalls
 from receiver.platforms.thingpark_traffic import TrafficCalls
 
 
 @final
-class ThingParkClient(CatalogueCalls, AppServerCalls, DeviceCalls, TrafficCalls, AlarmCalls, MulticastCalls):
+class ThingParkClient(
+    CatalogueCalls, AppServerCalls, RoutingProfileCalls, DeviceCalls, TrafficCalls, AlarmCalls, MulticastCalls
+):
     """Asks one subscription: `ThingParkClient(caller)`, or with the number that a session gave.
 
     All its methods may raise PlatformRefusedError (it does not do it: one sentence that says what to do where that is

@@ -86,6 +86,13 @@ class AlarmCalls(SubscriptionCalls):
         async for one in pages:
             yield read_alarm(one, dev_eui)
 
+    async def find_alarm(self, uid: str) -> Alarm | None:
+        """Give one alarm, or None. There is no address of a single one, but the list can be asked for its uid."""
+        call = PlatformCall("GET", self.path("devices", "alarms"), (("alarmUid", uid),))
+        members = await self.find_members(call)
+        found = () if members is None else members.objects("briefs")
+        return next((alarm for one in found if (alarm := read_alarm(one)).uid == uid), None)
+
     async def list_alarm_histories(self, since: datetime | None = None) -> AsyncIterator[Alarm]:
         """Give the alarms that are over, as ThingPark keeps them."""
         query = (("from", iso_time(since)),) if since is not None else ()

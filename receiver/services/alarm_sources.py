@@ -13,8 +13,6 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from receiver.errors import IdentifierError, PlatformRefusedError
 from receiver.lorawan.identifiers import parse_dev_eui
-from receiver.platforms.calls import PlatformCall
-from receiver.platforms.thingpark_alarms import read_alarm
 from receiver.platforms.thingpark_refusals import is_absent
 from receiver.storage.alarms import AlarmState, SeenAlarm
 from receiver.storage.traffic import SeenTraffic
@@ -163,16 +161,9 @@ class ThingParkSource:
                 yield seen
 
     async def find_alarm(self, remote_id: str) -> SeenAlarm | None:
-        """Give one alarm, or None. There is no address of a single one, but the list takes an uid."""
-        path = self._client.path("devices", "alarms")
-        try:
-            found = await self._client.get_members(PlatformCall("GET", path, (("alarmUid", remote_id),)))
-        except PlatformRefusedError as exc:
-            if is_absent(exc):
-                return None
-            raise
-        alarms = [_of_thingpark(read_alarm(one)) for one in found.objects("briefs")]
-        return next((one for one in alarms if one is not None and one.remote_id == remote_id), None)
+        """Give one alarm, or None."""
+        alarm = await self._client.find_alarm(remote_id)
+        return None if alarm is None else _of_thingpark(alarm)
 
     async def find_dev_eui(self, device_ref: str) -> str | None:  # noqa: ARG002 - the Protocol's
         """Give None: ThingPark's alarms have the DevEUI."""

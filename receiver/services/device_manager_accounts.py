@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
     from receiver.http_client import HttpClient
     from receiver.platforms.device_manager import StartedSession
-    from receiver.platforms.routing_profiles import RoutingProfilesClient
     from receiver.platforms.thingpark import ThingParkClient
     from receiver.services.platform_accounts import PlatformAccount
     from receiver.storage.platform_accounts import StoredPlatformAccount
@@ -54,12 +53,6 @@ class DeviceManagerUse:
         from receiver.platforms.thingpark import ThingParkClient
 
         return ThingParkClient(self.caller, self.started.subscription)
-
-    def open_routing_profiles(self) -> RoutingProfilesClient:
-        """Give the client of the AS routing profiles of the session's subscription."""
-        from receiver.platforms.routing_profiles import RoutingProfilesClient
-
-        return RoutingProfilesClient(self.caller, self.started.subscription)
 
 
 @asynccontextmanager

@@ -75,7 +75,7 @@ def count_spreading_factors(device: ManagedDevice) -> Json:
 def list_alarms(book: ThingParkBook, query: Query, device: ManagedDevice | None = None) -> Json:
     """Answer the alarms of all devices, by cursor where sorted by alarmUid; or of one, by number."""
     since, least = _time(query, "from"), query.number("state", 1, 1)
-    until, acked, type_ = _time(query, "to"), query.one("acked"), query.one("ID")
+    until, acked, type_, uid = _time(query, "to"), query.one("acked"), query.one("ID"), query.one("alarmUid")
     is_equal = query.one("stateFiltering") == "EQUAL"
     euis = query.all("devEUI")
     found = [
@@ -87,6 +87,7 @@ def list_alarms(book: ThingParkBook, query: Query, device: ManagedDevice | None 
         and (one.state == least if is_equal else one.state >= least)
         and acked in {None, str(one.acked_at is not None).lower()}
         and type_ in {None, str(one.id)}
+        and uid in {None, one.uid}
         and (not euis or any(one.dev_eui.startswith(eui.upper()) for eui in euis))
     ]
 

@@ -11,7 +11,8 @@ from receiver.errors import ConflictError, LoginRefusedError, NoAnswerError, Not
 from receiver.platforms.calls import PlatformCall
 from receiver.platforms.device_manager import MOST_RENEWALS, RENEWALS_WITHIN_S
 from receiver.platforms.device_manager_refusals import RejectedLoginError
-from receiver.platforms.routing_profiles import RoutingProfilesClient, RoutingProfileWish, write_routing_profile
+from receiver.platforms.thingpark import ThingParkClient
+from receiver.platforms.thingpark_routing_profiles import RoutingProfileWish, write_routing_profile
 from receiver.simulator.loopback_server import HttpReply
 from receiver.simulator.management_device_manager_login import LOGIN_PAGE_PATH
 from receiver.simulator.management_http import CUT, LOST, ManagementFault, answered
@@ -379,7 +380,7 @@ def test_a_refusal_is_read_in_json_and_xml_alike(site, answers):
 def profiles(site, use, **options):
     async def run(_client, session):
         started = await session.start()
-        return await use(RoutingProfilesClient(site.caller(session), started.subscription))
+        return await use(ThingParkClient(site.caller(session), started.subscription))
 
     return site.run(run, **options)
 

@@ -18,7 +18,7 @@ from receiver.services.platform_accounts import add_account, open_account, set_a
 from receiver.simulator.loopback_server import HttpReply
 from receiver.simulator.management_http import ManagementFault
 from tests.integration.command_line import run as run_process
-from tests.integration.device_manager_use import APP_KEY, DEV_EUI, LOGIN, OTHER_EUI, PASSWORD, device_manager_site
+from tests.integration.device_manager_use import APP_KEY, DEV_EUI, LOGIN, PASSWORD, device_manager_site
 from tests.integration.test_kpn_things_client import SECRET as KEY_SECRET
 from tests.integration.test_kpn_things_client import Side, add
 
@@ -200,86 +200,6 @@ def test_nobody_can_set_a_refusal_as_a_setting(engine, keyring, now):
         )
 
 
-# --- subscription and devices
-
-
-@pytest.mark.parametrize("answers", ["json", "xml"])
-def test_the_subscription_is_shown(receiver, site, answers):
-    add_login(receiver, site, answers=answers)
-    assert "100000001" in receiver("device-manager", "subscription", "show").stdout
-    assert as_json(receiver("device-manager", "subscription", "show", "--json"))["state"]["value"] == "ACTIVE"
-
-
-def test_devices_are_listed_shown_and_deleted(site, manager):
-    assert "Pump 1" in manager("devices", "list").stdout
-    assert [one["EUI"] for one in as_json(manager("devices", "list", "--json"))] == [DEV_EUI, OTHER_EUI]
-    assert as_json(manager("devices", "show", DEV_EUI, "--json"))["name"] == "Pump 1"
-    assert "INIT" in manager("devices", "show", DEV_EUI).stdout
-    assert "is deleted at the network" in manager("devices", "delete", DEV_EUI, "--yes").stdout
-    assert as_json(manager("devices", "delete", DEV_EUI, "--yes", "--json")) == {"deleted": DEV_EUI, "was_there": False}
-    assert site.euis() == [OTHER_EUI]
-
-
-def test_a_device_is_not_deleted_without_being_asked(site, manager):
-    done = manager("devices", "delete", DEV_EUI, typed="n\n")
-    assert done.exit_code == 1
-    assert site.euis() == [DEV_EUI, OTHER_EUI]
-    assert not site.manager.asked
-
-
-def test_a_filter_goes_to_the_network_as_it_is(site, manager):
-    manager("devices", "list", "--filter", "name=Pump 1")
-    asked = next(asked for asked in site.manager.asked if asked.path.endswith("/devices"))
-    assert asked.query["name"] == "Pump 1"
-    with pytest.raises(SettingsError, match="--filter NAME=VALUE"):
-        manager("devices", "list", "--filter", "name")
-
-
-# --- routing profiles
-
-
-def test_routing_profiles_are_made_listed_shown_and_deleted(site, manager):
-    urls = ("--url", "https://one.example/push", "--url", "https://two.example/push")
-    made = as_json(manager("routing-profiles", "create", "Receiver", *urls, "--json"))
-    uid = made["ID"].removeprefix("TWA_100000001.")
-    assert "Receiver" in manager("routing-profiles", "list").stdout
-    shown = as_json(manager("routing-profiles", "show", "Receiver", "--json"))
-    assert shown["routes"][0]["destinations"][0]["addresses"] == [urls[1], urls[3]]
-    assert "https://one.example/push" in manager("routing-profiles", "show", uid).stdout
-    with pytest.raises(ReceiverError, match="'Receiver' already"):
-        manager("routing-profiles", "create", "Receiver", *urls)
-    assert "is deleted" in manager("routing-profiles", "delete", "Receiver", "--yes").stdout
-    with pytest.raises(SettingsError, match="no routing profile named 'Receiver'"):
-        manager("routing-profiles", "show", "Receiver")
-
-
-def test_a_routing_profile_can_be_looked_at_before_it_is_sent(site, manager):
-    url = ("--url", "https://one.example", "--xml-destinations", "--dry-run")
-    shown = as_json(manager("routing-profiles", "create", "Receiver", *url))
-    assert shown["routes"][0]["destinations"].startswith("<destinations>")
-    assert not site.manager.asked
-
-
-def test_a_routing_profile_may_be_given_whole(site, manager, tmp_path):
-    file = tmp_path / "profile.json"
-    file.write_text('{"name":"other","routes":[{"sourcePort":"*"}],"isDefault":true}')
-    made = as_json(manager("routing-profiles", "create", "Receiver", "--body-file", str(file), "--json"))
-    assert (made["name"], made["isDefault"]) == ("Receiver", True)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "told"),
-    [
-        (("Receiver",), "at least one address"),
-        (("Receiver", "--url", "https://x", "--strategy", "FAST"), "'FAST' is no strategy"),
-    ],
-)
-def test_a_routing_profile_that_cannot_be_is_not_sent(site, manager, arguments, told):
-    with pytest.raises(SettingsError, match=told):
-        manager("routing-profiles", "create", *arguments)
-    assert not site.manager.asked
-
-
 # --- any call
 
 
@@ -403,6 +323,16 @@ def test_devices_at_kpn_things_are_listed(receiver, things):
     listed = as_json(receiver("kpn-things", "devices", "list", *options))
     assert [one["name"] for one in listed] == ["Device 002", "Device 001", "Device 000"]
     assert listed[0]["deviceSpecificationUUID"]
+
+
+def test_one_device_at_kpn_things_is_shown_by_its_name_or_uuid(receiver, things):
+    add(things, 3)
+    set_account(receiver, things)
+    shown = as_json(receiver("kpn-things", "devices", "show", "Device 001", "--json"))
+    assert shown["name"] == "Device 001"
+    assert "Device 001" in receiver("kpn-things", "devices", "show", shown["uuid"]).stdout
+    with pytest.raises(NotFoundError, match=r"no device 'Device'; there are: .*Device 000"):
+        receiver("kpn-things", "devices", "show", "Device")
 
 
 def test_access_to_the_account_s_sub_customer_is_asked_for_without_naming_it_in_a_header(receiver, things):

@@ -70,6 +70,35 @@ def test_device_profiles_and_hsm_groups_are_listed(command):
     assert "HSM_KPN-OPE.1" in command("hsm-groups", "list")
 
 
+@pytest.mark.parametrize(
+    ("group", "named", "id_"),
+    [
+        ("plans", PLAN, PLAN),
+        ("plans", "600", PLAN),
+        ("device-profiles", "LoRaWAN class C", "LORA/GenericC.1_ETSI_Rx2-SF9"),
+        ("hsm-groups", "HSM_KPN-OPE.1", "HSM_KPN-OPE.1"),
+    ],
+)
+def test_one_of_what_there_is_is_shown_by_its_id_or_name(command, group, named, id_):
+    assert command.json(group, "show", named)["id"] == id_
+    assert id_ in command(group, "show", named)
+
+
+@pytest.mark.parametrize(
+    ("group", "sentence"),
+    [
+        ("plans", "The network has no connectivity plan 'other'; there are: kpn-ope-cs/often."),
+        (
+            "device-profiles",
+            "The network has no device profile 'other'; there are: CUSTOM/Static V 1.0 Class A (Static",
+        ),
+        ("hsm-groups", "The network has no HSM group 'other'; there are: HSM_KPN-OPE.1."),
+    ],
+)
+def test_what_is_not_there_is_told_with_what_is(command, group, sentence):
+    assert sentence in command.sentence(group, "show", "other")
+
+
 def test_a_project_is_activated(settings):
     with kpn_site(is_activated=False) as site:
         command = Commands(kpn_lora.app)
@@ -157,9 +186,10 @@ def test_a_name_that_is_taken_is_not_asked_for(command, site):
 def test_a_profile_that_is_not_there_is_told_with_those_that_are(command):
     command(*CREATE_PROFILE, typed=AS_KEY)
 
-    assert "There is no routing profile other at KPN; there are: field." in command.sentence(
-        "routing-profiles", "show", "other"
-    )
+    told = command.sentence("routing-profiles", "show", "other")
+
+    assert "The network has no routing profile 'other'; there are: TWA_100001135." in told
+    assert told.endswith("(field).")
 
 
 @pytest.mark.parametrize(("answer", "is_deleted"), [("y\n", True), ("n\n", False), ("", False)])

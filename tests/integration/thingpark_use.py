@@ -15,6 +15,8 @@ from receiver.platforms.thingpark import ThingParkClient
 from receiver.platforms.thingpark_app_servers import AppServerWish
 from receiver.platforms.thingpark_wishes import LorawanDeviceWish
 from receiver.simulator.loopback_server import HttpReply, LoopbackServer
+from receiver.simulator.management_device_manager import SimulatedDeviceManager
+from receiver.simulator.management_device_manager_login import LOGIN_PAGE_PATH
 from receiver.simulator.management_http import MAX_MANAGEMENT_BODY_BYTES
 from receiver.simulator.management_thingpark import CLIENT_SECRET, DX_TOKEN_PATH, SimulatedThingPark
 from receiver.simulator.management_thingpark_book import REST_PATH
@@ -26,6 +28,7 @@ APP_KEY = "6B1D94E2F70835AC0E4D7B21C96F58A3"
 URL = "https://receiver.example.org/push/field"
 MODEL = "LORA/GenericA.1.0.4a_ETSI"
 DEV_EUI = "70B3D57ED0001A2B"
+LOGIN, PASSWORD = "ada@example.com", "Right#1password"
 MINE = f"{REST_PATH}/subscriptions/mine"
 
 
@@ -39,6 +42,7 @@ class Site:
         self.book = self.thingpark.resources.book
         self.rules = self.thingpark.rules
         self.faults = self.thingpark.faults
+        self.manager = SimulatedDeviceManager(self.resources, clock=lambda: self.now, login=LOGIN, password=PASSWORD)
         self.server = server
         self.slept = []
 
@@ -48,6 +52,17 @@ class Site:
 
     def monotonic(self):
         return self.now.timestamp()
+
+    def answer(self, request):
+        """Answer as ThingPark, and as the Device Manager with its login before the same subscription."""
+        is_login = request.path.startswith((LOGIN_PAGE_PATH, f"{REST_PATH}/customers"))
+        by_session = "cookie" in request.headers
+        return self.manager.answer(request) if is_login or by_session else self.thingpark.answer(request)
+
+    def login_settings(self, **changed):
+        """Give the settings of an account of the Device Manager here, less the login."""
+        origin = self.server.origin
+        return {"api_url": f"{origin}{REST_PATH}", "login_url": f"{origin}{LOGIN_PAGE_PATH}", **changed}
 
     def client(self, http, *, secret=CLIENT_SECRET, dx_core=False, dx_admin=False, subscription="mine"):
         settings = self.thingpark.settings(self.server.origin)
@@ -69,14 +84,21 @@ class Site:
 
             return asyncio.run(run())
 
+    def sent(self):
+        """Give method and path of what was to change something, whoever asked; logins left out."""
+        of_manager = [one for one in self.manager.asked if one.path.startswith(REST_PATH)]
+        every = [*self.thingpark.asked, *of_manager]
+        return [(one.method, one.path) for one in every if one.method != "GET"]
+
     def asked(self, *methods):
         """Give method and path of what was asked, or of these methods alone."""
         short = [(one.method, one.path.removeprefix(MINE)) for one in self.thingpark.asked]
         return [one for one in short if not methods or one[0] in methods]
 
     def last(self, method):
-        """Give the newest request of a method."""
-        return next(one for one in reversed(self.thingpark.asked) if one.method == method)
+        """Give the newest request of a method for data, by a token or else in a session."""
+        data = [*(one for one in self.manager.asked if "/subscriptions/" in one.path), *self.thingpark.asked]
+        return next(one for one in reversed(data) if one.method == method)
 
     def with_connection(self, name="field", **more):
         return self.run(lambda client: client.create_app_server(app_server_wish(name=name, **more)))
@@ -98,7 +120,7 @@ def site_on_a_port(**options):
     """Give a site whose server stops at the end."""
     server = LoopbackServer(max_body_bytes=MAX_MANAGEMENT_BODY_BYTES)
     site = Site(server, **options)
-    server.start(site.thingpark.answer)
+    server.start(site.answer)
     try:
         yield site
     finally:

@@ -15,6 +15,8 @@ from lxml import etree
 
 from receiver.errors import ConflictError, NotFoundError, PlatformRefusedError, SettingsError
 from receiver.platforms.calls import PlatformCall
+from receiver.platforms.members import Members
+from receiver.platforms.thingpark_records import shown_raw
 from receiver.platforms.thingpark_refusals import is_absent
 from receiver.platforms.thingpark_subscription import SubscriptionCalls, refuse_forbidden, uid_of
 
@@ -22,7 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from receiver.platforms.calls import PlatformAnswer
-    from receiver.platforms.members import Members
 
 RESOURCE = "appServersRoutingProfiles"
 
@@ -50,7 +51,10 @@ class RoutingProfileWish:
 
 @dataclass(frozen=True, slots=True)
 class AsRoutingProfile:
-    """A profile. `uid` names it in paths; `routes` are objects of `sourcePort`, `strategy` and `destinations`."""
+    """A profile. `uid` names it in paths; `routes` are objects of `sourcePort`, `strategy` and `destinations`.
+
+    `raw` is the object as it came, without secrets.
+    """
 
     uid: str | None
     id: str | None
@@ -61,11 +65,8 @@ class AsRoutingProfile:
     raw: Mapping[str, object] = field(repr=False)
 
 
-class RoutingProfilesClient(SubscriptionCalls):
-    """The profiles of one subscription, over a session of the Device Manager API or an account of ThingPark.
-
-    All its methods may raise what those of `ThingParkClient` do.
-    """
+class RoutingProfileCalls(SubscriptionCalls):
+    """The calls of AS routing profiles; `uid` is the number that names one in paths."""
 
     async def list_routing_profiles(self, of_type: str | None = None) -> list[AsRoutingProfile]:
         """Give all of them, or those of one type: as a list has them, without their routes perhaps.
@@ -187,12 +188,13 @@ def _read_made(answer: PlatformAnswer) -> AsRoutingProfile:
 
 
 def _read(members: Members, location: str = "") -> AsRoutingProfile:
+    raw = shown_raw(members)
     return AsRoutingProfile(
         uid=uid_of(members.text("href") or location),
         id=members.text("ID"),
         name=members.text("name"),
         type=members.text("type"),
         is_default=members.flag("isDefault"),
-        routes=tuple(route.as_dict for route in members.objects("routes")),
-        raw=members.as_dict,
+        routes=tuple(route.as_dict for route in Members(raw).objects("routes")),
+        raw=raw,
     )
