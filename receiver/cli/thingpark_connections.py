@@ -13,6 +13,7 @@ from receiver.cli.thingpark_view import (
     DryRunOption,
     YesOption,
     ask,
+    change_at_network,
     confirm,
     joined,
     print_call,
@@ -88,15 +89,14 @@ def create(
         description=description,
     )
 
-    async def make(client: ThingParkClient) -> AppServer | None:
-        if dry_run:
-            print_call(client.build_create_app_server_call(wish), client.base_url, json)
-            return None
-        return await client.create_app_server(wish)
-
-    made = ask(account, make)
-    if made is not None:
-        print_one(made, _record, json)
+    change_at_network(
+        account,
+        lambda client: client.build_create_app_server_call(wish),
+        lambda client: client.create_app_server(wish),
+        _record,
+        dry_run=dry_run,
+        json=json,
+    )
 
 
 @app.command("set")

@@ -16,9 +16,9 @@ from receiver.cli.thingpark_view import (
     ModeOption,
     YesOption,
     ask,
+    change_at_network,
     confirm,
     joined,
-    print_call,
     print_deleted,
     print_one,
     print_records,
@@ -132,15 +132,14 @@ def create(
         handling_mode=None if mode is None else mode.upper(),
     )
 
-    async def make(client: ThingParkClient) -> Device | None:
-        if dry_run:
-            print_call(client.build_create_lorawan_device_call(wish), client.base_url, json)
-            return None
-        return await client.create_lorawan_device(wish)
-
-    made = ask(account, make)
-    if made is not None:
-        print_one(made, _record, json)
+    change_at_network(
+        account,
+        lambda client: client.build_create_lorawan_device_call(wish),
+        lambda client: client.create_lorawan_device(wish),
+        _record,
+        dry_run=dry_run,
+        json=json,
+    )
 
 
 @app.command("create-cellular")
@@ -174,15 +173,14 @@ def create_cellular(
         app_server_ids=tuple(connections or ()),
     )
 
-    async def make(client: ThingParkClient) -> Device | None:
-        if dry_run:
-            print_call(client.build_create_cellular_device_call(wish), client.base_url, json)
-            return None
-        return await client.create_cellular_device(wish)
-
-    made = ask(account, make)
-    if made is not None:
-        print_one(made, _record, json)
+    change_at_network(
+        account,
+        lambda client: client.build_create_cellular_device_call(wish),
+        lambda client: client.create_cellular_device(wish),
+        _record,
+        dry_run=dry_run,
+        json=json,
+    )
 
 
 @app.command("set")
@@ -214,15 +212,14 @@ def change(
     changes |= {} if plan is None else {"networkSubscription": {"ID": plan}}
     changes |= {} if suspended is None else {"suspension": SUSPENDED if suspended else RESUMED}
 
-    async def make(client: ThingParkClient) -> Device | None:
-        if dry_run:
-            print_call(client.build_update_device_call(dev_eui, changes), client.base_url, json)
-            return None
-        return await client.update_device(dev_eui, changes)
-
-    made = ask(account, make)
-    if made is not None:
-        print_one(made, _record, json)
+    change_at_network(
+        account,
+        lambda client: client.build_update_device_call(dev_eui, changes),
+        lambda client: client.update_device(dev_eui, changes),
+        _record,
+        dry_run=dry_run,
+        json=json,
+    )
 
 
 @app.command("delete")

@@ -14,9 +14,9 @@ from receiver.cli.thingpark_view import (
     ModeOption,
     YesOption,
     ask,
+    change_at_network,
     confirm,
     joined,
-    print_call,
     print_deleted,
     print_one,
     print_records,
@@ -26,7 +26,6 @@ from receiver.lorawan.identifiers import parse_dev_eui
 from receiver.lorawan.keys import parse_aes_key
 
 if TYPE_CHECKING:
-    from receiver.platforms.thingpark import ThingParkClient
     from receiver.platforms.thingpark_records import MulticastGroup
 
 app = typer.Typer(no_args_is_help=True, help="Multicast groups: list, show, create, delete.")
@@ -99,15 +98,14 @@ def create(
         handling_mode=None if mode is None else mode.upper(),
     )
 
-    async def make(client: ThingParkClient) -> MulticastGroup | None:
-        if dry_run:
-            print_call(client.build_create_multicast_group_call(wish), client.base_url, json)
-            return None
-        return await client.create_multicast_group(wish)
-
-    made = ask(account, make)
-    if made is not None:
-        print_one(made, _row, json)
+    change_at_network(
+        account,
+        lambda client: client.build_create_multicast_group_call(wish),
+        lambda client: client.create_multicast_group(wish),
+        _row,
+        dry_run=dry_run,
+        json=json,
+    )
 
 
 @app.command("delete")

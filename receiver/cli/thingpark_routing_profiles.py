@@ -15,8 +15,8 @@ from receiver.cli.thingpark_view import (
     DryRunOption,
     YesOption,
     ask,
+    change_at_network,
     confirm,
-    print_call,
     print_deleted,
     print_one,
     print_records,
@@ -91,15 +91,14 @@ def create(
     else:
         members = write_routing_profile(RoutingProfileWish(name, tuple(url or ()), ports, strategy, as_xml=as_xml))
 
-    async def make(client: ThingParkClient) -> AsRoutingProfile | None:
-        if dry_run:
-            print_call(client.build_create_routing_profile_call(members), client.base_url, json)
-            return None
-        return await client.create_routing_profile(members)
-
-    made = ask(account, make)
-    if made is not None:
-        print_one(made, _row, json)
+    change_at_network(
+        account,
+        lambda client: client.build_create_routing_profile_call(members),
+        lambda client: client.create_routing_profile(members),
+        _row,
+        dry_run=dry_run,
+        json=json,
+    )
 
 
 @app.command("delete")

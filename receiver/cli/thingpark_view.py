@@ -95,6 +95,28 @@ def print_call(call: PlatformCall, base_url: str, json: bool) -> None:
     typer.echo(as_json({"request": text, "sent": False}) if json else f"{text}\n\nNothing was sent.")
 
 
+def change_at_network(
+    account: str | None,
+    build: Callable[[ThingParkClient], PlatformCall],
+    do: Callable[[ThingParkClient], Awaitable[R]],
+    shown: Callable[[R], dict[str, object]],
+    *,
+    dry_run: bool,
+    json: bool,
+) -> None:
+    """Do what changes something and print what came of it; in a dry run only print the request that it begins with."""
+
+    async def use(client: ThingParkClient) -> R | None:
+        if dry_run:
+            print_call(build(client), client.base_url, json)
+            return None
+        return await do(client)
+
+    done = ask(account, use)
+    if done is not None:
+        print_one(done, shown, json)
+
+
 def confirm(question: str, *, yes: bool) -> None:
     """Ask before something is done that cannot be taken back; end the command at any answer but yes."""
     if not yes:

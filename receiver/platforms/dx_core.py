@@ -7,20 +7,20 @@ say it anew. Sources: the tutorial of docs.thingpark.com; documentation of TPX I
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from receiver.errors import ConflictError, NotFoundError, PlatformRefusedError, SettingsError
 from receiver.lorawan.identifiers import shorten
 from receiver.platforms.calls import WITHHELD, PlatformCall, withhold
-from receiver.platforms.thingpark_refusals import explain_refusal, is_absent
+from receiver.platforms.thingpark_calls import ThingParkCalls
+from receiver.platforms.thingpark_refusals import is_absent
 from receiver.platforms.thingpark_subscription import uid_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
     from datetime import datetime
 
-    from receiver.platforms.caller import PlatformCaller
     from receiver.platforms.calls import PlatformAnswer
     from receiver.platforms.members import Members
 
@@ -73,16 +73,10 @@ class DxConnector:
     raw: Mapping[str, object] = field(repr=False)
 
 
-class DxCoreClient:
+class DxCoreClient(ThingParkCalls):
     """Asks DX Core; errors are those of `ThingParkClient`."""
 
-    def __init__(self, caller: PlatformCaller) -> None:
-        """Ask nothing yet."""
-        self.caller = caller
-        self.base_url = caller.base_url
-
-    def __repr__(self) -> str:
-        return f"DxCoreClient({self.caller!r})"
+    url_setting = "dx_core_url"
 
     async def list_connectors(self) -> list[DxConnector]:
         """Give the kinds of connections that there are."""
@@ -113,13 +107,13 @@ class DxCoreClient:
             NotFoundError: there is none.
         """
         try:
-            answer = await self._send(PlatformCall("GET", _path(connection_id)))
+            answer = await self.send(PlatformCall("GET", _path(connection_id)))
         except PlatformRefusedError as exc:
             if is_absent(exc):
                 raise NotFoundError(f"DX Core has no connection {shorten(connection_id)}.") from exc
             raise
         if "id" not in answer.members:
-            raise _unreadable("it is no connection")
+            raise self.unreadable("it is no connection")
         return _read(answer.members)
 
     def build_create_connection_call(self, wish: ConnectionWish) -> PlatformCall:
@@ -142,14 +136,7 @@ class DxCoreClient:
             raise ConflictError(
                 f"DX Core has a connection named {shorten(wish.name)!r} already ({there.id}): choose another name."
             )
-        try:
-            made, found = await self.caller.create(call, lambda: self.find_connection(wish.name))
-        except PlatformRefusedError as exc:
-            raise explain_refusal(exc, self.caller.platform) from exc
-        if made is None:
-            return cast("DxConnection", found)
-        connection = _read(made.members)
-        return replace(connection, id=connection.id or uid_of(made.headers.get("location", "")))
+        return await self.make(call, _read_made, lambda: self.find_connection(wish.name))
 
     def build_update_connection_call(self, connection_id: str, wish: ConnectionWish) -> PlatformCall:
         """Give the request that sets a connection's whole configuration.
@@ -161,7 +148,7 @@ class DxCoreClient:
 
     async def update_connection(self, connection_id: str, wish: ConnectionWish) -> DxConnection:
         """Set a connection's whole configuration: what is left out of it is taken away."""
-        return _read((await self._send(self.build_update_connection_call(connection_id, wish))).members)
+        return _read((await self.send(self.build_update_connection_call(connection_id, wish))).members)
 
     def build_delete_connection_call(self, connection_id: str) -> PlatformCall:
         """Give the request that deletes one."""
@@ -169,28 +156,16 @@ class DxCoreClient:
 
     async def delete_connection(self, connection_id: str) -> bool:
         """Delete one; False: there was none."""
-        try:
-            await self._send(self.build_delete_connection_call(connection_id))
-        except PlatformRefusedError as exc:
-            if is_absent(exc):
-                return False
-            raise
-        return True
-
-    async def _send(self, call: PlatformCall) -> PlatformAnswer:
-        try:
-            return await self.caller.call(call)
-        except PlatformRefusedError as exc:
-            raise explain_refusal(exc, self.caller.platform) from exc
+        return await self.remove(self.build_delete_connection_call(connection_id))
 
     async def _pages(self, path: str) -> AsyncIterator[Members]:
         """Give the entries of all pages: bare arrays, counted from 1; a short page, or the same again, is the end."""
         before: list[object] = []
         for number in range(1, MOST_PAGES + 1):
             query = (("pageIndex", str(number)),) if number > 1 else ()
-            answer = await self._send(PlatformCall("GET", path, query))
+            answer = await self.send(PlatformCall("GET", path, query))
             if not isinstance(answer.value, list) and "list" not in answer.members:
-                raise _unreadable("it is no list")
+                raise self.unreadable("it is no list")
             entries = answer.objects or answer.members.objects("list")
             ids = [one.as_dict.get("id") for one in entries]
             if ids == before:
@@ -213,9 +188,9 @@ def hidden_members(configuration: Mapping[str, object]) -> list[str]:
     return found
 
 
-def _unreadable(what: str) -> PlatformRefusedError:
-    sentence = f"DX Core answered something that cannot be read ({what}): check the account's dx_core_url."
-    return PlatformRefusedError(sentence, status=200)
+def _read_made(answer: PlatformAnswer) -> DxConnection:
+    connection = _read(answer.members)
+    return replace(connection, id=connection.id or uid_of(answer.headers.get("location", "")))
 
 
 def _write(wish: ConnectionWish) -> dict[str, object]:

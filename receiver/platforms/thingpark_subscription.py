@@ -6,22 +6,20 @@ Sources: Device Manager contract 7.3; the tutorial of docs.thingpark.com (8.1 or
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from receiver.errors import ConflictError, IdentifierError, PlatformRefusedError
 from receiver.lorawan.identifiers import shorten
 from receiver.platforms.calls import PlatformCall
-from receiver.platforms.thingpark_refusals import explain_refusal, is_absent, is_conflict
+from receiver.platforms.thingpark_calls import ThingParkCalls
+from receiver.platforms.thingpark_refusals import is_absent, is_conflict
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+    from collections.abc import AsyncIterator, Mapping
 
     from receiver.platforms.caller import PlatformCaller
-    from receiver.platforms.calls import PlatformAnswer
     from receiver.platforms.members import Members
-
-T = TypeVar("T")
 
 REST_PATH = "/thingpark/wireless/rest"
 """Where the API stands on its host; addresses in answers begin with it, all but that of a session's subscription."""
@@ -71,13 +69,12 @@ def path_of(href: str) -> str:
     return path.removeprefix(REST_PATH)
 
 
-class SubscriptionCalls:
+class SubscriptionCalls(ThingParkCalls):
     """Asks the resources of one subscription; the classes of the resources build on it."""
 
     def __init__(self, caller: PlatformCaller, subscription: str = "mine") -> None:
         """Ask nothing yet. `subscription`: `mine`, or the number that a session gave."""
-        self.caller = caller
-        self.base_url = caller.base_url
+        super().__init__(caller)
         self.subscription = subscription
 
     def __repr__(self) -> str:
@@ -87,18 +84,6 @@ class SubscriptionCalls:
         """Give the path of a resource of the subscription."""
         return "/".join(["/subscriptions", *(quote(part, safe="") for part in (self.subscription, *parts))])
 
-    async def send(self, call: PlatformCall, *, reads_refusals: bool = False) -> PlatformAnswer:
-        """Send a request.
-
-        Raises:
-            PlatformRefusedError: ThingPark does not do it; the sentence says what to do where that is known.
-            LoginRefusedError, NoAnswerError: as `PlatformCaller.call`.
-        """
-        try:
-            return await self.caller.call(call, reads_refusals=reads_refusals)
-        except PlatformRefusedError as exc:
-            raise explain_refusal(exc, self.caller.platform) from exc
-
     async def get_members(self, call: PlatformCall) -> Members:
         """Send a request and give the object that answers it.
 
@@ -107,7 +92,7 @@ class SubscriptionCalls:
         """
         answer = await self.send(call)
         if call.method == "GET" and not isinstance(answer.value, dict):
-            raise self._unreadable("it is no JSON object")
+            raise self.unreadable("it is no JSON object")
         return answer.members
 
     async def find_members(self, call: PlatformCall) -> Members | None:
@@ -118,26 +103,6 @@ class SubscriptionCalls:
             if is_absent(exc):
                 return None
             raise
-
-    async def make(
-        self, call: PlatformCall, read: Callable[[PlatformAnswer], T], find: Callable[[], Awaitable[T | None]]
-    ) -> T:
-        """Send a POST that makes something and `read` its answer; where that is lost, `find` looks whether it did."""
-        try:
-            answer, found = await self.caller.create(call, find)
-        except PlatformRefusedError as exc:
-            raise explain_refusal(exc, self.caller.platform) from exc
-        return cast("T", found) if answer is None else read(answer)
-
-    async def remove(self, call: PlatformCall) -> bool:
-        """Send a DELETE; False: there was no such thing (any more)."""
-        try:
-            await self.send(call)
-        except PlatformRefusedError as exc:
-            if is_absent(exc):
-                return False
-            raise
-        return True
 
     async def update(self, call: PlatformCall) -> Members:
         """Send a PUT with the `occContext` of what is there now; where that has changed meanwhile, once again.
@@ -218,14 +183,8 @@ class SubscriptionCalls:
 
     def _entries_of(self, page: Members) -> tuple[Members, ...]:
         if "briefs" not in page and "more" not in page:
-            raise self._unreadable("it is no list")
+            raise self.unreadable("it is no list")
         return page.objects("briefs")
-
-    def _unreadable(self, what: str) -> PlatformRefusedError:
-        return PlatformRefusedError(
-            f"{self.caller.platform} answered something that cannot be read ({what}): check the account's URL.",
-            status=200,
-        )
 
     def _circle(self, what: str) -> PlatformRefusedError:
         return PlatformRefusedError(

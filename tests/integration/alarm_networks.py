@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import contextmanager
 
 from receiver.lorawan.identifiers import DevEui
 from receiver.lorawan.keys import AesKey
@@ -17,7 +18,7 @@ from receiver.simulator.management_kpn_lora_gateway import TOKEN_PATH
 from receiver.simulator.management_thingpark import CLIENT_SECRET, SimulatedThingPark
 from receiver.simulator.management_thingpark_book import ManagedDevice
 from receiver.simulator.management_thingpark_book import SimulatedFrame as ThingParkFrame
-from tests.integration.alarm_use import STATES
+from tests.integration.alarm_use import DEVICE, OTHER_DEVICE, STATES
 
 JOIN_EUI = DevEui("20635F00000000AA")
 
@@ -190,3 +191,16 @@ class ThingPark(Served):
 
 
 NETWORKS = {network.name: network for network in (Kpn, ThingPark)}
+
+
+@contextmanager
+def network_with_devices(name, clock, engine, keyring):
+    """Give one of them with two devices, and an account for it here; it ends with the block."""
+    network = NETWORKS[name](clock, engine, keyring)
+    try:
+        network.add_account(engine, keyring)
+        network.add_device(DEVICE)
+        network.add_device(OTHER_DEVICE)
+        yield network
+    finally:
+        network.server.stop()

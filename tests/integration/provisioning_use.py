@@ -292,6 +292,22 @@ class ThingParkBench(Bench):
 
 
 @contextmanager
+def benches(make):
+    """Give what makes benches with `make(**options)`; all of them are closed at the end of the block."""
+    made = []
+
+    def make_one(**options):
+        made.append(make(**options))
+        return made[-1]
+
+    try:
+        yield make_one
+    finally:
+        for bench in made:
+            bench.close()
+
+
+@contextmanager
 def killing_at_commit(engine, number):
     """Raise `Killed` at the end of the writing transaction of that number; the yielded function counts them."""
     count, lock = 0, threading.Lock()

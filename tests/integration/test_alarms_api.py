@@ -13,7 +13,7 @@ from receiver.simulator.management_http import CUT, LOST, answered
 from receiver.storage.alarms import AlarmState, mark_gone
 from receiver.storage.engine import write
 from receiver.storage.traffic import SeenTraffic, upsert_traffic
-from tests.integration.alarm_networks import NETWORKS
+from tests.integration.alarm_networks import NETWORKS, network_with_devices
 from tests.integration.alarm_use import DEVICE, ONLY_ALARMS, OTHER_DEVICE, Clock, run_polls, the_alarm
 from tests.integration.api_use import assert_refused, client_of, walk
 
@@ -28,22 +28,14 @@ def clock(now):
 
 @pytest.fixture(params=sorted(NETWORKS))
 def network(request, clock, engine, keyring):
-    network = NETWORKS[request.param](clock, engine, keyring)
-    network.add_account(engine, keyring)
-    network.add_device(DEVICE)
-    network.add_device(OTHER_DEVICE)
-    yield network
-    network.server.stop()
+    with network_with_devices(request.param, clock, engine, keyring) as network:
+        yield network
 
 
 @pytest.fixture
 def one_network(clock, engine, keyring):
-    network = NETWORKS["thingpark"](clock, engine, keyring)
-    network.add_account(engine, keyring)
-    network.add_device(DEVICE)
-    network.add_device(OTHER_DEVICE)
-    yield network
-    network.server.stop()
+    with network_with_devices("thingpark", clock, engine, keyring) as network:
+        yield network
 
 
 @pytest.fixture

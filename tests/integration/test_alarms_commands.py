@@ -10,7 +10,7 @@ import pytest
 
 from receiver.services.platform_accounts import set_account_secret
 from receiver.simulator.management_http import LOST
-from tests.integration.alarm_networks import NETWORKS
+from tests.integration.alarm_networks import network_with_devices
 from tests.integration.alarm_use import DEVICE, ONLY_ALARMS, OTHER_DEVICE, Clock, alarms_of, run_polls
 from tests.integration.command_line import CHECKOUT
 
@@ -31,21 +31,14 @@ def clock(now):
 
 @pytest.fixture
 def thingpark(clock, engine, keyring):
-    network = NETWORKS["thingpark"](clock, engine, keyring)
-    network.add_account(engine, keyring)
-    network.add_device(DEVICE)
-    network.add_device(OTHER_DEVICE)
-    yield network
-    network.server.stop()
+    with network_with_devices("thingpark", clock, engine, keyring) as network:
+        yield network
 
 
 @pytest.fixture
 def kpn(clock, engine, keyring):
-    network = NETWORKS["kpn-lora"](clock, engine, keyring)
-    network.add_account(engine, keyring)
-    network.add_device(DEVICE)
-    yield network
-    network.server.stop()
+    with network_with_devices("kpn-lora", clock, engine, keyring) as network:
+        yield network
 
 
 @pytest.fixture
@@ -106,7 +99,7 @@ def test_of_kpn_lora_the_health_of_its_devices_comes_too(receiver, kpn):
     rows = json.loads(said(receiver("alarms", "poll", "--account", "kpn-lora", "--json")))
 
     assert [(row["what"], row["failure"]) for row in rows] == [("alarms", None), ("health", None)]
-    assert rows[1]["result"] == {"init": 1, "active": 0, "rf_connection_error": 0, "total": 1}
+    assert rows[1]["result"] == {"init": 2, "active": 0, "rf_connection_error": 0, "total": 2}
 
 
 def test_the_list_is_narrowed_and_comes_as_json(receiver, thingpark, poll):

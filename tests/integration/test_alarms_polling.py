@@ -19,7 +19,7 @@ from receiver.storage.alarm_tables import alarms
 from receiver.storage.alarms import AlarmState
 from receiver.storage.engine import read
 from receiver.storage.events import list_events
-from tests.integration.alarm_networks import NETWORKS
+from tests.integration.alarm_networks import NETWORKS, network_with_devices
 from tests.integration.alarm_use import (
     ALARMS_EVERY,
     AT_ONCE,
@@ -44,12 +44,8 @@ def clock(now):
 
 @pytest.fixture(params=sorted(NETWORKS))
 def network(request, clock, engine, keyring):
-    network = NETWORKS[request.param](clock, engine, keyring)
-    network.add_account(engine, keyring)
-    network.add_device(DEVICE)
-    network.add_device(OTHER_DEVICE)
-    yield network
-    network.server.stop()
+    with network_with_devices(request.param, clock, engine, keyring) as network:
+        yield network
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import partial
 
 import pytest
 
@@ -15,7 +16,7 @@ from receiver.simulator.management_http import LOST as LOST_ANSWER
 from receiver.simulator.management_kpn_lora import KpnLoraRules
 from receiver.storage.engine import read
 from receiver.storage.provisionings import find_provisioning
-from tests.integration.provisioning_use import BEFORE, LOST, PUBLIC_URL, PUSH_URL, KpnBench
+from tests.integration.provisioning_use import BEFORE, LOST, PUBLIC_URL, PUSH_URL, KpnBench, benches
 
 MOST_REQUESTS = 4  # of connect: find, HSM groups, make, default
 MOST_COMMITS = 9
@@ -23,15 +24,8 @@ MOST_COMMITS = 9
 
 @pytest.fixture
 def make_bench(engine, keyring, now):
-    made = []
-
-    def make(**options):
-        made.append(KpnBench(engine, keyring, now, **options))
-        return made[-1]
-
-    yield make
-    for bench in made:
-        bench.close()
+    with benches(partial(KpnBench, engine, keyring, now)) as make:
+        yield make
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 
 import pytest
 
@@ -13,7 +14,7 @@ from receiver.services.provisioning_removal import disconnect, plan_removal
 from receiver.services.provisioning_thingpark import parse_headers
 from receiver.simulator.management_http import CUT, answered
 from receiver.simulator.management_http import LOST as LOST_ANSWER
-from tests.integration.provisioning_use import BEFORE, LOST, PUBLIC_URL, PUSH_URL, ThingParkBench
+from tests.integration.provisioning_use import BEFORE, LOST, PUBLIC_URL, PUSH_URL, ThingParkBench, benches
 
 REQUESTS_OF_CONNECT = 3  # find, once more before it is made, make
 REQUESTS_OF_ROTATION = 4  # the connection, its security twice, the change
@@ -22,15 +23,8 @@ HEADERS = (("Authorization", "Bearer hush"), ("X-Site", "north"))
 
 @pytest.fixture
 def make_bench(engine, keyring, now):
-    made = []
-
-    def make(**options):
-        made.append(ThingParkBench(engine, keyring, now, **options))
-        return made[-1]
-
-    yield make
-    for bench in made:
-        bench.close()
+    with benches(partial(ThingParkBench, engine, keyring, now)) as make:
+        yield make
 
 
 @pytest.fixture

@@ -359,7 +359,7 @@ def test_the_simulated_thingpark_refuses_as_the_sentences_expect(site, wish, adv
 def test_a_page_that_is_no_list_is_not_taken_for_an_empty_one(by_heart, body):
     by_heart.prepare(body)
 
-    with pytest.raises(PlatformRefusedError, match="check the account's URL"):
+    with pytest.raises(PlatformRefusedError, match="check the account's api_url"):
         by_heart.run(lambda client: collected(client.list_devices()))
 
 

@@ -17,7 +17,7 @@ from receiver.simulator.management_http import CUT, answered
 from receiver.storage.alarm_tables import alarms, traffic
 from receiver.storage.engine import read, write
 from receiver.storage.traffic import TrafficFilter, list_traffic
-from tests.integration.alarm_networks import NETWORKS
+from tests.integration.alarm_networks import NETWORKS, network_with_devices
 from tests.integration.alarm_use import (
     AT_ONCE,
     DEVICE,
@@ -43,12 +43,8 @@ def clock(now):
 
 @pytest.fixture(params=sorted(NETWORKS))
 def network(request, clock, engine, keyring):
-    network = NETWORKS[request.param](clock, engine, keyring)
-    network.add_account(engine, keyring)
-    network.add_device(DEVICE)
-    network.add_device(OTHER_DEVICE)
-    yield network
-    network.server.stop()
+    with network_with_devices(request.param, clock, engine, keyring) as network:
+        yield network
 
 
 @pytest.fixture
