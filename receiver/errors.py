@@ -193,6 +193,10 @@ class NoAnswerError(ReceiverError):
         self.was_sent = was_sent
 
 
+class UnreachedError(NoAnswerError):
+    """No connection to the other server came about, so it was asked nothing."""
+
+
 class GivenUpError(NoAnswerError):
     """The request was given up here, as what sends it was being stopped: it says nothing of the other server."""
 

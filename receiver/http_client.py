@@ -7,6 +7,8 @@ which a blocking client cannot hold: a server that sends a byte now and then wou
 from __future__ import annotations
 
 import asyncio
+import os
+import socket
 import ssl
 import threading
 from concurrent.futures import Future
@@ -16,10 +18,10 @@ from typing import TYPE_CHECKING
 import httpx
 
 from receiver import __version__
-from receiver.errors import GivenUpError, NoAnswerError, SettingsError
+from receiver.errors import GivenUpError, NoAnswerError, SettingsError, UnreachedError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
     from typing import Self
 
@@ -182,9 +184,25 @@ class HttpClient:
         except TimeoutError as exc:
             raise NoAnswerError(f"No answer came within {self._bounds.whole_s:g} s.", was_sent=True) from exc
         except (httpx.ConnectError, httpx.ConnectTimeout) as exc:
-            raise NoAnswerError(f"It cannot be reached: {_reason_of_connecting(exc)}.", was_sent=False) from exc
+            raise UnreachedError(f"It cannot be reached: {self._reason_of_connecting(exc)}.", was_sent=False) from exc
         except httpx.HTTPError as exc:
             raise NoAnswerError(f"The answer was lost: {_reason(exc)}.", was_sent=True) from exc
+
+    def _reason_of_connecting(self, exc: httpx.TransportError) -> str:
+        if isinstance(exc, httpx.ConnectTimeout):
+            return f"no connection came about within {self._bounds.connect_s:g} s"
+        for cause in _causes(exc):
+            if isinstance(cause, ssl.SSLCertVerificationError):
+                return (
+                    "its certificate is not trusted here (certificate verify failed:"
+                    f" {cause.verify_message.rstrip('.')}); is the URL the right one, and is no proxy in between that"
+                    " opens TLS"
+                )
+            if isinstance(cause, socket.gaierror):
+                return f"its name is not known ({cause.strerror or _reason(cause)})"
+            if isinstance(cause, OSError) and cause.errno is not None:
+                return os.strerror(cause.errno).lower()
+        return _reason(exc)
 
     async def _ask(self, method: str, url: str, headers: Mapping[str, str], content: bytes) -> HttpAnswer:
         async with self._opened().stream(method, url, headers=headers, content=content) as response:
@@ -196,16 +214,13 @@ class HttpClient:
             return HttpAnswer(response.status_code, dict(response.headers), bytes(body[: self._bounds.body_bytes]))
 
 
-def _reason_of_connecting(exc: Exception) -> str:
+def _causes(exc: BaseException) -> Iterator[BaseException]:
+    """Give what an error came of, the nearest first; of a group of them, the first."""
     cause: BaseException | None = exc
-    while cause is not None and not isinstance(cause, ssl.SSLCertVerificationError):
-        cause = cause.__cause__ or cause.__context__
-    if cause is None:
-        return _reason(exc)
-    return (
-        f"its certificate is not trusted here (certificate verify failed: {cause.verify_message}); is the URL the right"
-        " one, and is no proxy in between that opens TLS"
-    )
+    while cause is not None:
+        yield cause
+        inner = cause.exceptions[0] if isinstance(cause, BaseExceptionGroup) else None
+        cause = inner or cause.__cause__ or cause.__context__
 
 
 def _reason(exc: Exception) -> str:

@@ -12,8 +12,15 @@ import time
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
+from urllib.parse import urlsplit
 
-from receiver.errors import LoginRefusedError, NoAnswerError, PlatformRefusedError
+from receiver.errors import (
+    GivenUpError,
+    LoginRefusedError,
+    NoAnswerError,
+    PlatformRefusedError,
+    UnreachedError,
+)
 from receiver.http_client import HttpBounds
 from receiver.platforms.calls import PlatformAnswer, read_answer
 from receiver.platforms.members import Members
@@ -33,6 +40,9 @@ ThingPark's own gateways wait at most, by the usual `proxy_read_timeout` of NGIN
 
 MOST_TRIES = 6
 """Of one request, the first included."""
+
+TRIES_UNREACHED = 2
+"""Of a request to a server that was never reached before: a person who waits has more likely mistyped its name."""
 
 FIRST_PAUSE_S = 1.0
 LONGEST_PAUSE_S = 60.0
@@ -110,6 +120,7 @@ class PlatformCaller:
         self._sleep = sleep
         self._monotonic = monotonic
         self._next_at = 0.0
+        self._was_reached = False
 
     def __repr__(self) -> str:
         return f"PlatformCaller({self.platform}, {self.base_url})"
@@ -137,7 +148,7 @@ class PlatformCaller:
             except NoAnswerError as exc:
                 asked_s = exc.wait_s if isinstance(exc, BusyError) else 0.0
                 is_unsure = exc.was_sent and not (is_logged_in and call.is_repeatable)  # logins may lock an account
-                if is_unsure or asked_s > LONGEST_PAUSE_S or number == MOST_TRIES:
+                if is_unsure or asked_s > LONGEST_PAUSE_S or number >= self._tries_after(exc):
                     raise
                 await self._sleep(max(pause_s, asked_s))
                 pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
@@ -180,6 +191,11 @@ class PlatformCaller:
             pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
         raise AssertionError  # the last turn returns or raises
 
+    def _tries_after(self, exc: NoAnswerError) -> int:
+        if isinstance(exc, GivenUpError):
+            return 1
+        return TRIES_UNREACHED if isinstance(exc, UnreachedError) and not self._was_reached else MOST_TRIES
+
     async def _ask(self, call: PlatformCall) -> HttpAnswer:
         """Send a request once. Raises NoAnswerError, also for an answer that says that it was not looked at."""
         while self._pace_s and (wait_s := self._next_at - self._monotonic()) > 0:
@@ -192,7 +208,8 @@ class PlatformCaller:
         try:
             answer = await asyncio.wrap_future(self._http.start(call.method, call.url(self.base_url), headers, content))
         except NoAnswerError as exc:
-            raise NoAnswerError(f"{self.platform}: {exc}", was_sent=exc.was_sent) from exc
+            raise told_of(exc, self.platform, self.base_url) from exc
+        self._was_reached = True
         self._authorizer.hear(answer)
         asked_s = retry_after_s(answer)
         if answer.status == _NOT_LOOKED_AT:
@@ -218,6 +235,12 @@ class PlatformCaller:
         again = "" if asked_s is None else f" It asks to come again in {asked_s:.0f} s."
         sentence = f"{self.platform} {what} (status {answer.status}){words}.{again}"
         return BusyError(sentence, asked_s or 0.0, was_sent=was_sent)
+
+
+def told_of(error: NoAnswerError, who: str, url: str, *, was_sent: bool | None = None) -> NoAnswerError:
+    """Give the error as one of `who`, for people; with the host of `url` where that was not reached."""
+    where = f"{who} at {urlsplit(url).hostname}" if isinstance(error, UnreachedError) else who
+    return type(error)(f"{where}: {error}", was_sent=error.was_sent if was_sent is None else was_sent)
 
 
 class BusyError(NoAnswerError):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from receiver.errors import LoginRefusedError, NoAnswerError
+from receiver.platforms.caller import told_of
 from receiver.platforms.digest import answer_challenge, parse_challenge
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ class SessionHttp:
         try:
             answer = await asyncio.wrap_future(self._http.start(method, url, sent, body))
         except NoAnswerError as exc:
-            raise NoAnswerError(f"The login of the Device Manager: {exc}", was_sent=False) from exc
+            raise told_of(exc, "The login of the Device Manager", url, was_sent=False) from exc
         self.jar.take(url, answer.headers.get("set-cookie", ""))
         if answer.status in _BUSY:
             raise NoAnswerError(

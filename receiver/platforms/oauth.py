@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote_plus, urlencode
 
 from receiver.errors import LoginRefusedError, NoAnswerError
-from receiver.platforms.caller import BusyError, retry_after_s
+from receiver.platforms.caller import BusyError, retry_after_s, told_of
 from receiver.platforms.calls import read_answer
 from receiver.platforms.refusals import refusal_of
 
@@ -112,7 +112,7 @@ class BearerTokens:
         try:
             answer = await asyncio.wrap_future(self._http.start("POST", url, headers, form.encode()))
         except NoAnswerError as exc:
-            raise NoAnswerError(f"The login of {self._platform}: {exc}", was_sent=False) from exc
+            raise told_of(exc, f"The login of {self._platform}", url, was_sent=False) from exc
         if answer.status in _BUSY:
             raise BusyError(
                 f"The login of {self._platform} is away or busy (status {answer.status}).",

@@ -11,6 +11,7 @@ import threading
 import time
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from ipaddress import ip_address
 
@@ -51,7 +52,10 @@ class Received:
     def __init__(self, headers, body):
         self.headers = headers
         self.body = body
-        self.event = json.loads(body)
+
+    @cached_property
+    def event(self):
+        return json.loads(self.body)
 
     @property
     def dev_eui(self):
@@ -211,11 +215,11 @@ class Authority:
             ).public_bytes(serialization.Encoding.PEM)
         )
 
-    def certify(self, name):
-        """Give the files of a certificate and its key."""
+    def certify(self, name, address="127.0.0.1"):
+        """Give the files of a certificate for an address, and its key."""
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-        names = x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))])
+        names = x509.SubjectAlternativeName([x509.IPAddress(ip_address(address))])
         cert_file, key_file = self._directory / f"{name}.crt", self._directory / f"{name}.key"
         cert_file.write_bytes(self._sign(subject, key, (names, False)).public_bytes(serialization.Encoding.PEM))
         key_file.write_bytes(

@@ -11,7 +11,7 @@ from urllib.parse import parse_qs
 
 import pytest
 
-from receiver.errors import LoginRefusedError, NoAnswerError, PlatformRefusedError
+from receiver.errors import GivenUpError, LoginRefusedError, NoAnswerError, PlatformRefusedError
 from receiver.http_client import HttpAnswer, HttpBounds, HttpClient, tls_context
 from receiver.platforms.caller import (
     FIRST_PAUSE_S,
@@ -402,15 +402,34 @@ def test_answers_that_are_lost_for_ever_are_told_in_the_end(platform):
     assert (len(platform.asked), len(looked)) == (MOST_TRIES, MOST_TRIES - 1)
 
 
-def test_a_server_that_is_not_there_is_told_after_some_tries(platform):
-    platform.call()
-    platform.server.stop()
+def test_a_server_that_was_there_before_is_waited_for(platform):
+    async def use(caller):
+        await caller.call(GET)
+        platform.server.stop()
+        await caller.call(POST)
 
-    with pytest.raises(NoAnswerError, match="cannot be reached") as away:
-        platform.call(POST)
+    with pytest.raises(NoAnswerError, match=r"Platform at 127\.0\.0\.1: It cannot be reached") as away:
+        platform.run(use)
 
     assert not away.value.was_sent
     assert platform.slept == [1, 2, 4, 8, 16]
+
+
+def test_a_server_that_was_never_reached_is_told_after_the_second_try(platform):
+    platform.server.stop()
+
+    with pytest.raises(NoAnswerError, match=r"The login of Platform at 127\.0\.0\.1: It cannot be reached"):
+        platform.call()
+
+    assert platform.slept == [1]
+
+
+def test_a_request_that_is_given_up_here_is_not_sent_again(platform):
+    with HttpClient(tls_context(None)) as http:
+        caller = PlatformCaller(http, platform.server.origin, "Platform", BearerTokens(http, platform.account(), "P"))
+
+    with pytest.raises(GivenUpError, match="It was not sent"):
+        asyncio.run(caller.call(GET))
 
 
 # --- logins
