@@ -17,6 +17,7 @@ from receiver.cli.thingpark_view import (
     ask,
     change_at_network,
     confirm,
+    joined,
     print_deleted,
     print_one,
     print_records,
@@ -25,6 +26,8 @@ from receiver.errors import NotFoundError, SettingsError
 from receiver.lorawan.identifiers import shorten
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from receiver.platforms.thingpark import ThingParkClient
     from receiver.platforms.thingpark_routing_profiles import AsRoutingProfile
 
@@ -38,7 +41,7 @@ _RefArgument = Annotated[
 ]
 
 _COLUMNS = ("ref", "id", "name", "is_default")
-_ROUTE_COLUMNS = ("sourcePort", "strategy", "destinations")
+_ROUTE_COLUMNS = ("ports", "strategy", "destinations")
 _LARGEST_BODY_FILE = 8 * 1024 * 1024
 
 
@@ -59,7 +62,7 @@ def show(ref: _RefArgument, *, account: AccountOption = None, json: JsonOption =
     print_one(found, _row, json)
     if not json:
         typer.echo("\nRoutes:")
-        print_rows(found.routes, _ROUTE_COLUMNS, json=False)
+        print_rows((_route_row(route) for route in found.routes), _ROUTE_COLUMNS, json=False)
 
 
 @app.command("create")
@@ -128,6 +131,19 @@ async def _uid_of(client: ThingParkClient, ref: str) -> str:
 
 def _row(one: AsRoutingProfile) -> dict[str, object]:
     return {"ref": one.uid, "id": one.id, "name": one.name, "is_default": one.is_default}
+
+
+def _route_row(route: Mapping[str, object]) -> dict[str, object]:
+    """Give a route with the addresses of its destinations, or these as the XML that an older server has them in."""
+    from receiver.platforms.members import Members
+
+    members = Members(route)
+    addresses = [address for one in members.objects("destinations") for address in one.texts("addresses")]
+    return {
+        "ports": members.text("sourcePort"),
+        "strategy": members.text("strategy"),
+        "destinations": joined(addresses) or members.text("destinations"),
+    }
 
 
 def _read_object(file: Path) -> dict[str, object]:

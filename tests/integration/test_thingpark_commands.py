@@ -352,7 +352,7 @@ def test_a_routing_profile_is_created_shown_and_deleted(network, site):
 
     uid = made["ID"].rpartition(".")[2]
     assert "field" in network("routing-profiles", "list").stdout
-    assert "https://two.example/push" in network("routing-profiles", "show", uid).stdout
+    assert "https://one.example/push, https://two.example/push" in network("routing-profiles", "show", uid).stdout
     assert as_json(network("routing-profiles", "show", "field", "--json"))["name"] == "field"
     with pytest.raises(ConflictError, match="'field' already"):
         network("routing-profiles", "create", "field", *urls)
