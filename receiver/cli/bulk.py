@@ -43,6 +43,7 @@ class SurfaceName(StrEnum):
 
     KPN_LORA = "kpn-lora"
     THINGPARK = "thingpark"
+    DEVICE_MANAGER = "device-manager"
 
 
 FileArgument = Annotated[Path, typer.Argument(metavar="FILE", help="The devices, CSV or JSON.", show_default=False)]

@@ -56,22 +56,22 @@ def carry_out(store: Store, account: PlatformAccount, errand: Errand, *, at_once
         PlatformRefusedError, LoginRefusedError, NoAnswerError: the network, while it was looked at.
         ConflictError, StorageUnavailableError: as `BulkWork.do`.
     """
-    from receiver.services.bulk_access import open_network_devices, survey
+    from receiver.services.bulk_access import network_devices, survey
     from receiver.services.bulk_work import BulkWork
     from receiver.services.platform_clients import platform_http
 
     with platform_http() as http:
 
         async def run() -> CarriedOut:
-            network = open_network_devices(http, account)
-            plan = await survey(network, errand.rows, errand.action, account.surface, at_once)
-            lease = errand.begin(plan)
-            if lease is None:
-                return CarriedOut(plan)
-            with _show_progress(len(errand.rows), quiet=quiet) as told:
-                work = BulkWork(store.engine, network, lease, utc_now, at_once=at_once, told=told)
-                with _stopped_by_signals(work):
-                    return CarriedOut(plan, lease, await work.do(plan, errand.action, errand.doubtful))
+            async with network_devices(store.engine, http, account) as network:
+                plan = await survey(network, errand.rows, errand.action, account.surface, at_once)
+                lease = errand.begin(plan)
+                if lease is None:
+                    return CarriedOut(plan)
+                with _show_progress(len(errand.rows), quiet=quiet) as told:
+                    work = BulkWork(store.engine, network, lease, utc_now, at_once=at_once, told=told)
+                    with _stopped_by_signals(work):
+                        return CarriedOut(plan, lease, await work.do(plan, errand.action, errand.doubtful))
 
         try:
             return asyncio.run(run())

@@ -14,6 +14,7 @@ from receiver.cli.platform_use import AccountOption
 from receiver.cli.store import JsonOption, as_json, counted, open_store, print_rows, utc_now
 
 if TYPE_CHECKING:
+    from receiver.cli.store import Store
     from receiver.services.bulk_networks import NetworkDevice
     from receiver.services.bulk_sync import Comparison, Taken
     from receiver.services.platform_accounts import PlatformAccount
@@ -54,7 +55,7 @@ def sync(
     takes = [Take(one.value) for one in apply or ()]
     with open_store() as store:
         opened = open_bulk_account(store.engine, store.keyring, account, None)
-        comparison = compare(store.engine, opened, _fetch(opened))
+        comparison = compare(store.engine, opened, _fetch(store, opened))
         taken = take_over(store.engine, comparison, takes, utc_now(), dry_run=dry_run) if takes else None
     if json:
         told = None if taken is None else {**asdict(taken), "dry_run": dry_run}
@@ -67,15 +68,16 @@ def sync(
         _print_taken(taken, dry_run=dry_run)
 
 
-def _fetch(account: PlatformAccount) -> list[NetworkDevice]:
-    from receiver.services.bulk_access import open_network_devices
+def _fetch(store: Store, account: PlatformAccount) -> list[NetworkDevice]:
+    from receiver.services.bulk_access import network_devices
     from receiver.services.bulk_sync import fetch_devices
     from receiver.services.platform_clients import platform_http
 
     with platform_http() as http:
 
         async def fetch() -> list[NetworkDevice]:
-            return await fetch_devices(open_network_devices(http, account))
+            async with network_devices(store.engine, http, account) as network:
+                return await fetch_devices(network)
 
         return asyncio.run(fetch())
 

@@ -42,6 +42,10 @@ _ConnectionOption = Annotated[
     list[str] | None,
     typer.Option("--connection", metavar="ID", help="A connection that gets its messages: `connections list`."),
 ]
+_RoutingProfileOption = Annotated[
+    str | None,
+    typer.Option("--routing-profile", metavar="ID", help="In place of connections, where there are such profiles."),
+]
 _PlanOption = Annotated[
     str | None, typer.Option("--plan", metavar="ID", help="The connectivity plan; without one, as the mode says.")
 ]
@@ -101,6 +105,7 @@ def create(
     ] = None,
     name: _NameOption = None,
     connections: _ConnectionOption = None,
+    routing_profile: _RoutingProfileOption = None,
     plan: _PlanOption = None,
     geolocation: Annotated[bool, typer.Option("--geolocation", help="The network computes positions.")] = False,
     passive_roaming: Annotated[bool, typer.Option("--passive-roaming", help="Other networks may carry it.")] = False,
@@ -126,6 +131,7 @@ def create(
         nwk_s_key=nwk_s_key,
         app_s_key=app_s_key,
         app_server_ids=tuple(connections or ()),
+        routing_profile_id=routing_profile,
         network_subscription_id=plan,
         nw_geolocalization=geolocation,
         pr_allowed=passive_roaming,
@@ -194,6 +200,7 @@ def change(
             "--connection", metavar="ID", help="All connections that it is to have from now on; `none`: none."
         ),
     ] = None,
+    routing_profile: _RoutingProfileOption = None,
     plan: _PlanOption = None,
     suspended: Annotated[
         bool | None, typer.Option("--suspended/--resumed", help="Whether its messages are ignored.")
@@ -209,6 +216,7 @@ def change(
     changes: dict[str, object] = {}
     changes |= {} if name is None else {"name": name}
     changes |= {} if connections is None else {"appServers": [{"ID": one} for one in ids]}
+    changes |= {} if routing_profile is None else {"appServersRoutingProfile": {"ID": routing_profile}}
     changes |= {} if plan is None else {"networkSubscription": {"ID": plan}}
     changes |= {} if suspended is None else {"suspension": SUSPENDED if suspended else RESUMED}
 
@@ -289,7 +297,7 @@ def _row(one: Device) -> dict[str, object]:
         "connectivity": one.connectivity,
         "model": one.model_name or one.model_id,
         "health": one.health_state,
-        "connections": joined(one.app_server_ids),
+        "connections": joined(one.app_server_ids) or one.routing_profile_id,
         "plan": one.network_subscription_id,
         "alarms": one.alarm_count,
         "last_uplink_at": one.last_up_at,

@@ -162,6 +162,8 @@ class Device:
     health_state: str | None
     suspension: str | None
     app_server_ids: tuple[str, ...]
+    routing_profile_id: str | None
+    """Its AS routing profile, where a network has these in place of application servers."""
     network_subscription_id: str | None
     network_context_id: str | None
     sim_id: str | None
@@ -313,6 +315,7 @@ def read_device(members: Members) -> Device:
         health_state=members.text("healthState"),
         suspension=members.text("suspension"),
         app_server_ids=_ids(members),
+        routing_profile_id=members.object("appServersRoutingProfile").text("ID"),
         network_subscription_id=members.object("networkSubscription").text("ID"),
         network_context_id=members.object("networkContext").text("ID"),
         sim_id=members.object("sim").text("ID"),

@@ -39,6 +39,8 @@ class LorawanDeviceWish:
     s_nwk_s_int_key: str | None = field(default=None, repr=False)
     nwk_s_enc_key: str | None = field(default=None, repr=False)
     app_server_ids: tuple[str, ...] = ()
+    routing_profile_id: str | None = None
+    """ThingPark Wireless: an AS routing profile, in place of application servers."""
     network_subscription_id: str | None = None
     """The plan, where the subscription's mode is `ADVANCED`: a device without one is made suspended."""
     nw_geolocalization: bool = False
@@ -102,7 +104,7 @@ def write_lorawan_device(wish: LorawanDeviceWish) -> dict[str, object]:
 
     Raises:
         IdentifierError: the DevEUI, JoinEUI or DevAddr is not of its form.
-        SettingsError: keys are missing, or do not fit the activation.
+        SettingsError: keys are missing, or do not fit the activation; or there are two ways for its messages.
     """
     body: dict[str, object] = {
         "connectivity": LORAWAN,
@@ -111,8 +113,12 @@ def write_lorawan_device(wish: LorawanDeviceWish) -> dict[str, object]:
         "model": {"ID": wish.model_id},
     }
     body |= _write_plan(wish)
+    if wish.app_server_ids and wish.routing_profile_id is not None:
+        raise SettingsError("A device has connections or an AS routing profile, not both.")
     if wish.app_server_ids:
         body["appServers"] = [{"ID": one} for one in wish.app_server_ids]
+    if wish.routing_profile_id is not None:
+        body["appServersRoutingProfile"] = {"ID": wish.routing_profile_id}
     if wish.join_eui is not None:
         body["appEUI"] = parse_dev_eui(wish.join_eui)
     match wish.activation:

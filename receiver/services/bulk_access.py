@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from receiver.errors import NotFoundError, SettingsError
@@ -11,13 +12,14 @@ from receiver.services.bulk_columns import DEFAULTABLE, NO_ROUTING, SURFACES, Ac
 from receiver.services.bulk_kpn_lora import KpnLoraDevices
 from receiver.services.bulk_plan import BulkPlan, make_plan, refuse_unknown_names
 from receiver.services.bulk_thingpark import ThingParkDevices
+from receiver.services.device_manager_accounts import device_manager_session
 from receiver.services.platform_accounts import list_accounts, open_account
 from receiver.services.platform_clients import open_kpn_lora, open_thingpark
 from receiver.storage.device_sync import list_provisioned
 from receiver.storage.engine import read
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import AsyncIterator, Mapping, Sequence
 
     import sqlalchemy as sa
 
@@ -60,11 +62,31 @@ def open_bulk_account(engine: sa.Engine, keyring: Keyring, name: str | None, sur
     return open_account(engine, keyring, matching[0].surface, matching[0].name)
 
 
-def open_network_devices(http: HttpClient, account: PlatformAccount) -> NetworkDevices:
-    """Give the devices of an account. Nothing is asked yet."""
-    if account.surface == "kpn-lora":
-        return KpnLoraDevices(open_kpn_lora(http, account), account.settings.get("api_version", ""))
-    return ThingParkDevices(open_thingpark(http, account))
+@asynccontextmanager
+async def network_devices(
+    engine: sa.Engine, http: HttpClient, account: PlatformAccount
+) -> AsyncIterator[NetworkDevices]:
+    """Give the devices of an account. Nothing is asked yet, except that a person's login has its session begun.
+
+    Raises:
+        SettingsError, LoginRefusedError, NoAnswerError: as `device_manager_session`.
+    """
+    match account.surface:
+        case "kpn-lora":
+            yield KpnLoraDevices(open_kpn_lora(http, account), account.settings.get("api_version", ""))
+        case "device-manager":
+            async with device_manager_session(engine, http, account) as session:
+                yield ThingParkDevices(session.open_client())
+        case _:
+            yield ThingParkDevices(open_thingpark(http, account))
+
+
+def platforms_of(surface: str) -> tuple[str, ...]:
+    """Give the platforms of connections here whose devices may be at a surface.
+
+    A person's login is at ThingPark's own API: there stand the same things as behind the other two, by the same ids.
+    """
+    return ("kpn-lora", "thingpark") if surface == "device-manager" else (surface,)
 
 
 def find_remote_routing(engine: sa.Engine, account: PlatformAccount, connection: str) -> str:
@@ -74,13 +96,15 @@ def find_remote_routing(engine: sa.Engine, account: PlatformAccount, connection:
         NotFoundError: it was not connected with this account.
     """
     with read(engine) as tx:
-        known = {one.connection: one for one in list_provisioned(tx, account.surface)}
+        platforms = platforms_of(account.surface)
+        known = {one.connection: one for platform in platforms for one in list_provisioned(tx, platform)}
     found = known.get(connection)
-    if found is None or found.account_id not in {None, account.id}:
+    is_of_this = found is not None and (account.surface not in platforms or found.account_id in {None, account.id})
+    if found is None or not is_of_this:
         names = ", ".join(sorted(known)[:10]) or "none"
         raise NotFoundError(
             f"The connection {shorten(connection)!r} was not set up with the account {account.name} from here"
-            f" (`receiver {account.surface} connect` does that; set up are: {names}). Or give the network's id of it"
+            f" (`receiver {platforms[0]} connect` does that; set up are: {names}). Or give the network's id of it"
             " with --to-remote."
         )
     return found.remote_id

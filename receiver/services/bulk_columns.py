@@ -18,7 +18,10 @@ from receiver.errors import SettingsError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-SURFACES = ("kpn-lora", "thingpark")
+_THINGPARK = ("thingpark", "device-manager")
+"""One API, ThingPark's Device Manager API, with a token or with a login."""
+
+SURFACES = ("kpn-lora", *_THINGPARK)
 """The management APIs that devices are made at."""
 
 EXAMPLE_DEV_EUI = "0123456789ABCDEF"
@@ -91,11 +94,11 @@ COLUMNS = (
     Column(
         *("nwk_key", "NwkKey", Kind.KEY, "32 hex digits; only of a LoRaWAN 1.1 device; never kept here"),
         synonyms=("networkkey",),
-        surfaces=("thingpark",),
+        surfaces=_THINGPARK,
     ),
     Column(
         *("join_server", "JoinServer", Kind.JOIN_SERVER, "empty or `local`; `external`: the AppKey is elsewhere"),
-        surfaces=("thingpark",),
+        surfaces=_THINGPARK,
     ),
     Column(
         *("device_profile", "DeviceProfile", Kind.TEXT, "the id of its device profile (model) at the network"),
@@ -139,7 +142,7 @@ REQUIRED: Mapping[tuple[str, Action], tuple[str, ...]] = {
     ("kpn-lora", Action.CREATE): (
         *("dev_eui", "join_eui", "app_key", "device_profile", "connectivity_plan", "routing"),
     ),
-    ("thingpark", Action.CREATE): ("dev_eui", "app_key", "device_profile", "routing"),
+    **{(surface, Action.CREATE): ("dev_eui", "app_key", "device_profile", "routing") for surface in _THINGPARK},
     **{(surface, Action.MOVE): ("dev_eui", "routing") for surface in SURFACES},
     **{(surface, action): ("dev_eui",) for surface in SURFACES for action in (Action.UPDATE, Action.DELETE)},
 }
@@ -149,7 +152,10 @@ external join server, for its whole life; so that is to be said in its own colum
 
 CHANGEABLE: Mapping[str, tuple[str, ...]] = {
     "kpn-lora": ("name", "routing", "connectivity_plan", "device_profile", "join_eui"),
-    "thingpark": ("name", "routing", "connectivity_plan", "device_profile", "motion", "latitude", "longitude", "info"),
+    **dict.fromkeys(
+        _THINGPARK,
+        ("name", "routing", "connectivity_plan", "device_profile", "motion", "latitude", "longitude", "info"),
+    ),
 }
 """What `update` sends, of what is filled in. KPN's contract names these and no others; ThingPark's keys are write-only
 and set at creation."""

@@ -46,12 +46,15 @@ class NetworkPlan:
 class NetworkDevices(Protocol):
     """The devices of one account at one network.
 
-    All methods raise PlatformRefusedError, LoginRefusedError or NoAnswerError. A `create` whose answer was lost has
-    looked whether it was done before it asked again.
+    All methods raise PlatformRefusedError, LoginRefusedError or NoAnswerError, and ConflictError where one device
+    cannot be what is asked of it. A `create` whose answer was lost has looked whether it was done before it asked
+    again.
     """
 
-    platform: str
-    """Its name for people."""
+    @property
+    def platform(self) -> str:
+        """Its name for people."""
+        ...
 
     def list_devices(self) -> AsyncIterator[NetworkDevice]:
         """Give all devices of the account."""

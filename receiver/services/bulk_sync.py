@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from receiver.services.bulk_access import platforms_of
 from receiver.services.devices import MAX_NAME_CHARACTERS
 from receiver.storage.device_sync import (
     insert_known_devices,
@@ -95,26 +96,29 @@ def compare(engine: sa.Engine, account: PlatformAccount, found: Iterable[Network
     """Compare what the network has with what is here: of devices here those that may be of this account."""
     with read(engine) as tx:
         local = list_local_devices(tx)
-        provisioned = list_provisioned(tx, account.surface)
-    return compare_devices(found, local, provisioned, account.surface, account.id)
+        platforms = platforms_of(account.surface)
+        provisioned = [one for platform in platforms for one in list_provisioned(tx, platform)]
+    account_id = account.id if account.surface in platforms else None
+    return compare_devices(found, local, provisioned, platforms, account_id)
 
 
 def compare_devices(
     found: Iterable[NetworkDevice],
     local: Sequence[LocalDevice],
     provisioned: Sequence[Provisioned],
-    surface: str,
-    account_id: int,
+    platforms: Collection[str],
+    account_id: int | None,
 ) -> Comparison:
     """Give the differences. Pure.
 
-    A device here is looked for at the network if it came by a connection of this surface that no other account has set
-    up. The network's connection is compared where `connect` has noted what it calls the one here.
+    A device here is looked for at the network if it came by a connection of these platforms that no other account has
+    set up; with None, whoever has set it up. The network's connection is compared where `connect` has noted what it
+    calls the one here.
     """
     there = {device.dev_eui: device for device in found}
     here = {device.dev_eui: device for device in local}
     remote = {one.connection: one.remote_id for one in provisioned}
-    others = {one.connection for one in provisioned if one.account_id not in {None, account_id}}
+    others = {one.connection for one in provisioned if account_id and one.account_id not in {None, account_id}}
     known = {one.remote_id: one.connection for one in provisioned}
     rows: list[SyncRow] = []
     for dev_eui, device in there.items():
@@ -130,7 +134,7 @@ def compare_devices(
         if device.routing and wanted is not None and wanted not in device.routing:
             names = ", ".join(known.get(one, one) for one in device.routing)
             rows.append(SyncRow(Difference.OTHER_CONNECTION, dev_eui, mine.connection, names))
-    ours = [one for one in local if one.platform == surface and one.connection not in others]
+    ours = [one for one in local if one.platform in platforms and one.connection not in others]
     rows += [SyncRow(Difference.ONLY_HERE, one.dev_eui, one.name, None) for one in ours if one.dev_eui not in there]
     order = list(Difference)
     rows.sort(key=lambda row: (order.index(row.difference), row.dev_eui))

@@ -1,12 +1,18 @@
-"""ThingPark as a network of many devices: `NetworkDevices` over the client of its Device Manager API."""
+"""ThingPark as a network of many devices: `NetworkDevices` over the client of its Device Manager API.
+
+A device is on connections, whose ids end in `.AS`, or at ThingPark Wireless on an AS routing profile, whose id does
+not.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from receiver.errors import IdentifierError
+from receiver.errors import ConflictError, IdentifierError, PlatformRefusedError
 from receiver.lorawan.identifiers import parse_dev_eui
+from receiver.platforms.members import Members
 from receiver.platforms.thingpark_records import ADVANCED, BASIC
+from receiver.platforms.thingpark_refusals import is_absent
 from receiver.platforms.thingpark_wishes import LORAWAN, LorawanDeviceWish
 from receiver.services.bulk_columns import NO_ROUTING
 from receiver.services.bulk_networks import NetworkDevice, NetworkPlan
@@ -20,6 +26,7 @@ if TYPE_CHECKING:
     from receiver.platforms.thingpark_records import Device
     from receiver.services.bulk_file import DeviceRow
 
+_OF_CONNECTIONS = ".AS"
 _MEMBERS = {
     "name": "name",
     "motion": "motionIndicator",
@@ -30,11 +37,10 @@ _MEMBERS = {
 
 
 class ThingParkDevices:
-    """`NetworkDevices` for an account of `thingpark`."""
-
-    platform = "ThingPark"
+    """`NetworkDevices` for an account of `thingpark`, or within a session of `device-manager`."""
 
     def __init__(self, client: ThingParkClient) -> None:
+        self.platform = client.caller.platform
         self._client = client
 
     async def list_devices(self) -> AsyncIterator[NetworkDevice]:
@@ -59,6 +65,7 @@ class ThingParkDevices:
             app_key=_key(row.app_key),
             nwk_key=_key(row.nwk_key),
             app_server_ids=_app_servers(row),
+            routing_profile_id=_routing_profile(row),
             network_subscription_id=row.connectivity_plan,
             handling_mode=BASIC if row.connectivity_plan is None else ADVANCED,
             admin_data=row.info,
@@ -70,10 +77,14 @@ class ThingParkDevices:
         return made.uid or row.dev_eui
 
     async def update(self, device: NetworkDevice, row: DeviceRow, names: Sequence[str]) -> None:
-        """Change those columns of a device."""
+        """Change those columns of a device.
+
+        Raises:
+            ConflictError: it is to be off the AS routing profile that it is on, and no document says how.
+        """
         changes: dict[str, object] = {_MEMBERS[name]: getattr(row, name) for name in names if name in _MEMBERS}
         if "routing" in names:
-            changes["appServers"] = [{"ID": one} for one in _app_servers(row)]
+            changes |= _write_routing(device, row)
         if "device_profile" in names:
             changes["model"] = {"ID": row.device_profile}
         mode = None
@@ -96,8 +107,15 @@ class ThingParkDevices:
         return {one.id for one in await self._client.list_device_profiles(LORAWAN) if one.id}
 
     async def routings(self) -> set[str]:
-        """Give the ids of the connections."""
-        return {one.id for one in await self._client.list_app_servers() if one.id}
+        """Give the ids of the connections, and of the AS routing profiles where the network has such."""
+        found = {one.id for one in await self._client.list_app_servers() if one.id}
+        try:
+            profiles = await self._client.list_routing_profiles()
+        except PlatformRefusedError as exc:
+            if not is_absent(exc):
+                raise
+            return found
+        return found | {one.id for one in profiles if one.id}
 
 
 def _key(key: AesKey | None) -> str | None:
@@ -105,7 +123,23 @@ def _key(key: AesKey | None) -> str | None:
 
 
 def _app_servers(row: DeviceRow) -> tuple[str, ...]:
-    return () if row.routing in {None, NO_ROUTING} else (str(row.routing),)
+    return (row.routing,) if row.routing is not None and row.routing.endswith(_OF_CONNECTIONS) else ()
+
+
+def _routing_profile(row: DeviceRow) -> str | None:
+    return None if row.routing in {None, NO_ROUTING} or _app_servers(row) else row.routing
+
+
+def _write_routing(device: NetworkDevice, row: DeviceRow) -> dict[str, object]:
+    profile = _routing_profile(row)
+    if profile is not None:
+        return {"appServersRoutingProfile": {"ID": profile}}
+    if device.routing and not device.routing[0].endswith(_OF_CONNECTIONS):
+        raise ConflictError(
+            f"{device.dev_eui} is on the AS routing profile {device.routing[0]}, and no document says how one is taken"
+            " off: give it another profile, or delete the device and make it anew."
+        )
+    return {"appServers": [{"ID": one} for one in _app_servers(row)]}
 
 
 def _read(device: Device) -> NetworkDevice | None:
@@ -115,10 +149,10 @@ def _read(device: Device) -> NetworkDevice | None:
         join_eui = parse_dev_eui(device.join_eui) if device.join_eui else None
     except IdentifierError:
         return None
-    raw = device.raw
-    routing = device.app_server_ids if "appServers" in raw else None
-    latitude, longitude = (raw.get(name) for name in ("adminLat", "adminLon"))
-    motion, info = (raw.get(name) for name in ("motionIndicator", "customerAdminData"))
+    told = Members(device.raw)
+    routing = device.app_server_ids if "appServers" in told else None
+    if device.routing_profile_id:
+        routing = (device.routing_profile_id,)
     return NetworkDevice(
         dev_eui=dev_eui,
         ref=device.uid or dev_eui,
@@ -127,8 +161,8 @@ def _read(device: Device) -> NetworkDevice | None:
         device_profile=device.model_id,
         connectivity_plan=device.network_subscription_id,
         routing=routing,
-        motion=motion if isinstance(motion, str) else None,
-        latitude=float(latitude) if isinstance(latitude, (int, float)) else None,
-        longitude=float(longitude) if isinstance(longitude, (int, float)) else None,
-        info=info if isinstance(info, str) else None,
+        motion=told.text("motionIndicator"),
+        latitude=told.number("adminLat"),
+        longitude=told.number("adminLon"),
+        info=told.text("customerAdminData"),
     )

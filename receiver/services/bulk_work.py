@@ -233,6 +233,8 @@ class BulkWork:
         except NoAnswerError as exc:  # it may have been done, in one of the tries
             self.stop(_without_keys(str(exc), row))
             return Settled(row.line, Outcome.SENDING)
+        except ConflictError as exc:  # this device alone cannot be what the row says
+            return Settled(row.line, Outcome.FAILED, planned.device.ref if planned.device else None, str(exc))
         except ReceiverError as exc:
             self.stop(_without_keys(str(exc), row))
             return Settled(row.line, Outcome.PLANNED)

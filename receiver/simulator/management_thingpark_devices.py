@@ -77,7 +77,7 @@ def create_device(book: ThingParkBook, body: Json, query: Query) -> ManagedDevic
     else:
         members |= _lorawan_members(body)
     members.setdefault("name", f"New device {book.next_uid()}")
-    members["appServers"] = _app_servers(book, body.get("appServers", []))
+    members |= _routing(book, body) or {"appServers": []}
     plan = _choose_plan(book, body, "CELLULAR" if is_cellular else "LORAWAN", "UNICAST", query)
     made = ManagedDevice(book.next_uid(), eui, members, book.new_occ(), book.clock(), _keys_of(body))
     take_plan(book, made, plan)
@@ -93,8 +93,10 @@ def update_device(book: ThingParkBook, there: ManagedDevice, body: Json, query: 
     changes: Json = {name: body[name] for name in _FREE if name in body}
     if "model" in body:
         changes["model"] = _profile(book, body["model"], str(there.members["connectivity"]))
-    if "appServers" in body:
-        changes["appServers"] = _app_servers(book, body["appServers"])
+    routing = _routing(book, body)
+    if "appServers" in routing and "appServersRoutingProfile" in there.members:
+        raise ThingParkRefusalError("Property appServers is forbidden with an AS routing profile", 403)
+    changes |= routing
     if "appEUI" in body:
         changes["appEUI"] = require_hex(body["appEUI"], 16, "appEUI")
     plan = None
@@ -103,6 +105,8 @@ def update_device(book: ThingParkBook, there: ManagedDevice, body: Json, query: 
     keys = _keys_of(body)
     book.check_occ(there.occ, body, force=query.is_forced)
     there.members.update(changes)
+    if "appServersRoutingProfile" in changes:
+        there.members.pop("appServers", None)
     there.keys.update(keys)
     if "networkSubscription" in body:
         take_plan(book, there, plan)
@@ -307,6 +311,20 @@ def _app_servers(book: ThingParkBook, wanted: object) -> list[Json]:
         shown = {"ID": server.id, "name": server.members["name"], "href": book.href("appServers", server.uid)}
         found.append(shown)
     return found
+
+
+def _routing(book: ThingParkBook, body: Json) -> Json:
+    """Give where a device's messages are to go: application servers, or an AS routing profile; never both."""
+    if "appServersRoutingProfile" not in body:
+        return {"appServers": _app_servers(book, body["appServers"])} if "appServers" in body else {}
+    if "appServers" in body:
+        raise ThingParkRefusalError("Property appServers is forbidden with an AS routing profile", 403)
+    wanted = body["appServersRoutingProfile"]
+    id_ = str(wanted.get("ID")) if isinstance(wanted, dict) else ""
+    uid = id_.rpartition(".")[2]
+    if not uid.isdigit() or int(uid) not in book.routing_profiles:
+        raise ThingParkRefusalError(f"No AS routing profile for the given ID : {id_}")
+    return {"appServersRoutingProfile": {"ID": id_, "href": book.href("appServersRoutingProfiles", uid)}}
 
 
 def _keys_of(body: Json) -> dict[str, str]:

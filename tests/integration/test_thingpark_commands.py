@@ -466,6 +466,24 @@ def test_a_device_is_changed_suspended_and_deleted(network, site):
         network("devices", "show", DEV_EUI)
 
 
+def test_a_device_is_created_on_a_routing_profile_and_put_on_another(network):
+    url = ("--url", "https://one.example", "--json")
+    here, there = (as_json(network("routing-profiles", "create", name, *url))["ID"] for name in ("here", "there"))
+    made = device(network, DEV_EUI, "--routing-profile", here)
+
+    assert made["appServersRoutingProfile"]["ID"] == here
+    assert here in network("devices", "show", DEV_EUI).stdout
+    assert there in network("devices", "set", DEV_EUI, "--routing-profile", there).stdout
+
+
+def test_a_device_has_connections_or_a_routing_profile(thingpark, site):
+    more = ("--connection", "TWA_1.2.AS", "--routing-profile", "TWA_1.3")
+
+    with pytest.raises(SettingsError, match="not both"):
+        device(thingpark, DEV_EUI, *more)
+    assert not site.sent()
+
+
 def test_a_device_is_not_deleted_without_being_asked(network, site):
     device(network)
 
