@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from receiver.cli import kpn_lora_devices, kpn_lora_profiles
+from receiver.cli import connect, kpn_lora_devices, kpn_lora_profiles
 from receiver.cli.platform_account import account_app, read_secret_file
 from receiver.cli.platform_use import AccountOption, choose, use_client
 from receiver.cli.secret_io import STANDARD_INPUT
@@ -32,6 +32,9 @@ device_profiles = typer.Typer(no_args_is_help=True, help="Device profiles, kinds
 hsm_groups = typer.Typer(no_args_is_help=True, help="HSM groups, the security modules there are: list, show.")
 alarms = typer.Typer(no_args_is_help=True, help="Alarms of devices: list, show, acknowledge.")
 frames = typer.Typer(no_args_is_help=True, help="Statistics of frames.")
+app.command("connect")(connect.kpn_lora_connect)
+app.command("rotate-key")(connect.kpn_lora_rotate_key)
+app.command("disconnect")(connect.kpn_lora_disconnect)
 app.add_typer(account_app(SURFACE), name="account")
 app.add_typer(plans, name="plans")
 app.add_typer(device_profiles, name="device-profiles")

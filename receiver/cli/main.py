@@ -11,37 +11,40 @@ from typing import Annotated
 import typer
 
 from receiver import __version__
-from receiver.cli import (
-    alarms,
-    api_key,
-    as_key,
-    bulk,
-    codec,
-    connect,
-    connection,
-    db,
-    demo,
-    device,
-    device_manager,
-    doctor,
-    downlink,
-    forwarder,
-    kpn_lora,
-    kpn_things,
-    redecode,
-    rejections,
-    serve,
-    simulate,
-    simulate_platforms,
-    telemetry,
-    thingpark,
-    traffic,
-    uplinks,
-)
+from receiver.cli.lazy_commands import commands_at
 from receiver.errors import ReceiverError
+
+COMMANDS = {
+    "serve": "receiver.cli.serve:serve",
+    "worker": "receiver.cli.serve:worker",
+    "demo": "receiver.cli.demo:demo",
+    "doctor": "receiver.cli.doctor:doctor",
+    "connection": "receiver.cli.connection:app",
+    "as-key": "receiver.cli.as_key:app",
+    "device": "receiver.cli.device:app",
+    "codec": "receiver.cli.codec:app",
+    "redecode": "receiver.cli.redecode:redecode",
+    "uplinks": "receiver.cli.uplinks:app",
+    "telemetry": "receiver.cli.telemetry:app",
+    "rejections": "receiver.cli.rejections:app",
+    "downlink": "receiver.cli.downlink:app",
+    "forwarder": "receiver.cli.forwarder:app",
+    "kpn-lora": "receiver.cli.kpn_lora:app",
+    "thingpark": "receiver.cli.thingpark:app",
+    "device-manager": "receiver.cli.device_manager:app",
+    "kpn-things": "receiver.cli.kpn_things:app",
+    "bulk": "receiver.cli.bulk:app",
+    "alarms": "receiver.cli.alarms:app",
+    "traffic": "receiver.cli.traffic:app",
+    "api-key": "receiver.cli.api_key:app",
+    "db": "receiver.cli.db:app",
+    "simulate": "receiver.cli.simulate:app",
+}
+"""All commands and groups, in the order in which `receiver --help` has them, and where they stand."""
 
 app = typer.Typer(
     name="receiver",
+    cls=commands_at(COMMANDS),
     help="The application server for LoRaWAN devices on ThingPark networks and KPN Things.",
     no_args_is_help=True,
     add_completion=False,
@@ -64,39 +67,6 @@ def _global_options(
     ] = False,
 ) -> None:
     pass
-
-
-app.command()(serve.serve)
-app.command()(serve.worker)
-app.command()(demo.demo)
-app.command()(doctor.doctor)
-app.add_typer(connection.app, name="connection")
-app.add_typer(as_key.app, name="as-key")
-app.add_typer(device.app, name="device")
-app.add_typer(codec.app, name="codec")
-app.command()(redecode.redecode)
-app.add_typer(uplinks.app, name="uplinks")
-app.add_typer(telemetry.app, name="telemetry")
-app.add_typer(rejections.app, name="rejections")
-app.add_typer(downlink.app, name="downlink")
-app.add_typer(forwarder.app, name="forwarder")
-kpn_lora.app.command("connect")(connect.kpn_lora_connect)
-kpn_lora.app.command("rotate-key")(connect.kpn_lora_rotate_key)
-kpn_lora.app.command("disconnect")(connect.kpn_lora_disconnect)
-app.add_typer(kpn_lora.app, name="kpn-lora")
-thingpark.app.command("connect")(connect.thingpark_connect)
-thingpark.app.command("rotate-key")(connect.thingpark_rotate_key)
-thingpark.app.command("disconnect")(connect.thingpark_disconnect)
-app.add_typer(thingpark.app, name="thingpark")
-app.add_typer(device_manager.app, name="device-manager")
-app.add_typer(kpn_things.app, name="kpn-things")
-app.add_typer(bulk.app, name="bulk")
-app.add_typer(alarms.app, name="alarms")
-app.add_typer(traffic.app, name="traffic")
-app.add_typer(api_key.app, name="api-key")
-app.add_typer(db.app, name="db")
-simulate.app.command()(simulate_platforms.platforms)
-app.add_typer(simulate.app, name="simulate")
 
 
 def main() -> None:

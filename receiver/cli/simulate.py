@@ -14,6 +14,7 @@ import typer
 
 from receiver.cli.delivery_view import DeliveryView, format_request
 from receiver.cli.secret_io import STANDARD_INPUT, read_secret
+from receiver.cli.simulate_platforms import platforms
 from receiver.cli.store import JsonOption, as_json, utc_now
 from receiver.errors import IdentifierError, SettingsError
 from receiver.lorawan.keys import AesKey, parse_aes_key
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from receiver.simulator.push_client import Delivery
 
 app = typer.Typer(no_args_is_help=True, help="Be the network: sign reports and push them.")
+app.command()(platforms)
 
 _HERE = "https://127.0.0.1:8443/push/field"
 _PORTED = {

@@ -191,11 +191,22 @@ def test_a_module_is_short_enough_to_be_read(path):
 
 def test_the_commands_are_known_without_loading_what_they_work_with():
     heavy = ("sqlalchemy", "alembic", "pyarrow", "uvicorn", "quickjs", "paho")
-    script = f"import sys, receiver.cli.main; print([name for name in {heavy} if name in sys.modules])"
+    load = "from receiver.cli.main import app; import sys, typer.main; dict(typer.main.get_command(app).commands)"
+    script = f"{load}; print([name for name in {heavy} if name in sys.modules])"
 
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
 
     assert done.stdout.strip() == "[]"  # `receiver --help` is to be there at once
+
+
+def test_a_command_starts_without_the_modules_of_the_others():
+    script = "import sys, receiver.cli.main; print([name for name in sys.modules if name.startswith('receiver.')])"
+
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+
+    assert (
+        done.stdout.strip() == "['receiver.cli', 'receiver.cli.lazy_commands', 'receiver.errors', 'receiver.cli.main']"
+    )
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "migrations" / "versions").glob("*.py")), ids=ids)
