@@ -132,15 +132,17 @@ async def connect(
     """Connect, or go on with it; `tell` is given each sentence as soon as what it says is done.
 
     Raises:
+        ConflictError: another process is at it.
         as `plan_connect`, `make` and `renew_as_transport_key` of `provisioning_steps`.
     """
-    plan = await plan_connect(network, local, options)
     ledger = steps.Account(tell)
-    try:
-        remote = await _carry_out(network, local, account, plan, ledger)
-    except NoAnswerError as exc:
-        command = f"receiver {network.surface} connect {local.name} --public-url {public_url_in(plan.wish)}"
-        raise steps.resumable(exc, command) from exc
+    with local.alone():
+        plan = await plan_connect(network, local, options)
+        try:
+            remote = await _carry_out(network, local, account, plan, ledger)
+        except NoAnswerError as exc:
+            command = f"receiver {network.surface} connect {local.name} --public-url {public_url_in(plan.wish)}"
+            raise steps.resumable(exc, command) from exc
     left = () if plan.update else plan.differences
     return Connected(plan.step, plan.wish, remote, local.standing(), left, tuple(ledger.done))
 

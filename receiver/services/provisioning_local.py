@@ -5,6 +5,7 @@ Each step is one transaction or a few, and may be done again: it adds what is mi
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -17,10 +18,11 @@ from receiver.services.tunnel_keys import add_tunnel_key, new_tunnel_key, open_t
 from receiver.storage import connections as stored_connections
 from receiver.storage import provisionings as stored
 from receiver.storage.engine import read, write
+from receiver.storage.held_names import hold_name
 from receiver.thingpark.rsa_key import describe_public_key, one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from datetime import datetime
     from typing import Unpack
 
@@ -87,6 +89,22 @@ class Local:
 
     def __repr__(self) -> str:
         return f"Local({self.name!r})"
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keep every other process off the provisioning of this connection until the block ends.
+
+        Raises:
+            ConflictError: another process is at it.
+            StorageUnavailableError: the database is away.
+        """
+        with hold_name(self.engine, f"provisioning {self.name}") as is_held:
+            if not is_held:
+                raise ConflictError(
+                    f"Another command is connecting, rotating or disconnecting {self.name} at this moment: wait until"
+                    " it ends, then run this again."
+                )
+            yield
 
     def standing(self) -> Standing:
         """Give what is here."""

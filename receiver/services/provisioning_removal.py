@@ -66,26 +66,28 @@ async def disconnect(
     """Delete it at the network, and then, if that is asked for, here. Reports, uplinks and devices stay in any case.
 
     Raises:
-        ConflictError: devices use it, and `force` is not given; or the network does not delete it for that.
+        ConflictError: devices use it, and `force` is not given; the network does not delete it for that; or another
+            process is at this connection.
         PlatformRefusedError, LoginRefusedError, NoAnswerError: as the network's client; done again, it goes on.
     """
     ledger = steps.Account(tell)
     remote = plan.remote
-    if remote is not None:
-        if plan.users.count and not force:
-            raise in_use(network, remote, plan.users)
-        try:
-            await network.delete(remote.ref)
-        except NoAnswerError as exc:
-            raise steps.resumable(exc, f"receiver {network.surface} disconnect {local.name}") from exc
-        ledger.say(f"{network.title} deleted the {network.noun} {remote.id or remote.ref}.")
-    else:
-        ledger.say(f"{network.title} has no {network.noun} of {local.name} any more.")
-    local.note(state="removed", remote_id=None, remote_ref=None, wrapped_key=None)
-    removed = None
-    if remove_local:
-        removed = remove_connection(local.engine, local.name)
-        ledger.say(f"Connection {local.name} is removed here with its keys; its reports, uplinks and devices stay.")
+    with local.alone():
+        if remote is not None:
+            if plan.users.count and not force:
+                raise in_use(network, remote, plan.users)
+            try:
+                await network.delete(remote.ref)
+            except NoAnswerError as exc:
+                raise steps.resumable(exc, f"receiver {network.surface} disconnect {local.name}") from exc
+            ledger.say(f"{network.title} deleted the {network.noun} {remote.id or remote.ref}.")
+        else:
+            ledger.say(f"{network.title} has no {network.noun} of {local.name} any more.")
+        local.note(state="removed", remote_id=None, remote_ref=None, wrapped_key=None)
+        removed = None
+        if remove_local:
+            removed = remove_connection(local.engine, local.name)
+            ledger.say(f"Connection {local.name} is removed here with its keys; its reports, uplinks and devices stay.")
     return Disconnected(remote, removed, tuple(ledger.done))
 
 

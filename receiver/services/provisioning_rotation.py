@@ -63,8 +63,25 @@ async def rotate_tunnel_key(
         PlatformRefusedError, LoginRefusedError: the network does not take the key: pushes go on under the old one.
         NoAnswerError: it is away; likewise, and both keys are taken here.
     """
-    standing, wish, remote = await find_connected(network, local)
     ledger = steps.Account(tell)
+    with local.alone():
+        key_id = await _rotate(network, local, ledger, only_retire=only_retire, sleep=sleep)
+        retired = _retire_safe(local, key_id, ledger) if only_retire else ()
+    keys = list_tunnel_keys(local.engine, local.keyring, local.clock(), local.name)
+    kept = tuple((key.key_id, key.judgement) for key in keys if key.retired_at is None and key.key_id != key_id)
+    return Rotated(key_id, retired, kept, tuple(ledger.done))
+
+
+async def _rotate(
+    network: Network,
+    local: Local,
+    ledger: steps.Account,
+    *,
+    only_retire: bool,
+    sleep: Callable[[float], Awaitable[None]],
+) -> str:
+    """Give the id of the key that the network signs with, after a rotation or without one."""
+    standing, wish, remote = await find_connected(network, local)
     journal = standing.journal
     given = None if journal is None else journal.key_id
     newest = standing.newest_key_id
@@ -79,10 +96,7 @@ async def rotate_tunnel_key(
             key_id = await steps.give_tunnel_key(network, local, wish, remote, key_id, ledger)
         except NoAnswerError as exc:
             raise steps.resumable(exc, f"receiver {network.surface} rotate-key {local.name}") from exc
-    retired = _retire_safe(local, key_id, ledger) if only_retire else ()
-    keys = list_tunnel_keys(local.engine, local.keyring, local.clock(), local.name)
-    kept = tuple((key.key_id, key.judgement) for key in keys if key.retired_at is None and key.key_id != key_id)
-    return Rotated(key_id, retired, kept, tuple(ledger.done))
+    return key_id
 
 
 async def plan_tunnel_key(network: Network, local: Local) -> tuple[str, ...]:
@@ -120,11 +134,12 @@ async def renew_as_transport_key(
             `provisioning_steps.renew_as_transport_key`; what was begun is finished by the next run.
     """
     ledger = steps.Account(tell)
-    try:
-        await steps.renew_as_transport_key(network, local, plan.wish, plan.remote, ledger)
-    except NoAnswerError as exc:
-        command = f"receiver {network.surface} rotate-key {local.name} --as-transport-key"
-        raise steps.resumable(exc, command) from exc
+    with local.alone():
+        try:
+            await steps.renew_as_transport_key(network, local, plan.wish, plan.remote, ledger)
+        except NoAnswerError as exc:
+            command = f"receiver {network.surface} rotate-key {local.name} --as-transport-key"
+            raise steps.resumable(exc, command) from exc
     return tuple(ledger.done)
 
 

@@ -73,7 +73,7 @@ def write(engine: Engine) -> Iterator[Connection]:
     Raises:
         StorageUnavailableError: the database is away, locked, full or read-only.
     """
-    with _translated(), engine.connect() as connection:
+    with translated(), engine.connect() as connection:
         if engine.dialect.name == "sqlite":
             connection = connection.execution_options(sqlite_begin="BEGIN IMMEDIATE")  # noqa: PLW2901 - itself
         with connection.begin():
@@ -91,7 +91,7 @@ def driver_cursor(engine: Engine) -> Iterator[Any]:
         DBAPIError: another fault of the driver, as SQLAlchemy would have raised it, without the parameters.
     """
     driver = engine.dialect.loaded_dbapi
-    with _translated():
+    with translated():
         connection = _raw_connection(engine)
         is_postgresql = engine.dialect.name == "postgresql"
         try:
@@ -126,7 +126,7 @@ def open_detached(engine: Engine) -> Any:  # noqa: ANN401 - the driver's connect
         StorageUnavailableError: the database is away.
         DBAPIError: another fault of the driver, without the parameters.
     """
-    with _translated():
+    with translated():
         connection = _raw_connection(engine)
         driver_connection = connection.driver_connection
         connection.detach()
@@ -172,7 +172,7 @@ def read(engine: Engine) -> Iterator[Connection]:
     Raises:
         StorageUnavailableError: the database is away or locked.
     """
-    with _translated(), engine.connect() as connection:
+    with translated(), engine.connect() as connection:
         if engine.dialect.name == "postgresql":
             connection = connection.execution_options(**_SNAPSHOT)  # noqa: PLW2901 - itself
         yield connection
@@ -196,7 +196,7 @@ def ensure_wal(engine: Engine) -> None:
     Raises:
         StorageUnavailableError: another process uses the file outside WAL mode.
     """
-    with _translated(), engine.connect() as connection:
+    with translated(), engine.connect() as connection:
         plain = connection.execution_options(sqlite_begin=None)  # the mode cannot change in a transaction
         plain.exec_driver_sql("PRAGMA journal_mode=WAL")
 
@@ -218,7 +218,8 @@ def get_revision(connection: Connection, name: str) -> int:
 
 
 @contextmanager
-def _translated() -> Iterator[None]:
+def translated() -> Iterator[None]:
+    """Let what is done with a connection in the block raise StorageUnavailableError where the database is away."""
     try:
         yield
     except exc.TimeoutError as error:

@@ -54,6 +54,7 @@ class Door:
         self._stop = None
         self.count = 0
         self.has_stopped = False
+        self.meanwhile = None
 
     def stop_at(self, number, when, stop):
         """Call `stop` at the request of that number from now on, before or after it is done; its answer is lost."""
@@ -64,6 +65,9 @@ class Door:
         if not self._is_counted(request):
             return self._answer(request)
         self.count += 1
+        if self.meanwhile is not None and self.count == self.meanwhile[0]:
+            (_, use), self.meanwhile = self.meanwhile, None
+            use()
         if self._stop is None or self.count != self._stop[0]:
             return self._answer(request)
         _, when, stop = self._stop
@@ -142,6 +146,10 @@ class Bench:
             return self.door.has_stopped
 
         return asyncio.run(main())
+
+    def during_request(self, number, use):
+        """Call `use` while the network has the request of that number from now on, before it does it."""
+        self.door.count, self.door.meanwhile = 0, (number, use)
 
     def stop_at_commit(self, number, use):
         """Run until the end of the transaction of that number, which is not committed; say whether there was one."""

@@ -275,6 +275,44 @@ class TestInterruption:
         connected.assert_agrees()
 
 
+class TestTwoAtOnce:
+    def test_a_second_connect_is_refused_while_one_is_at_it(self, bench):
+        refused = []
+
+        def connect_again():
+            with pytest.raises(ConflictError, match="Another command is connecting") as found:
+                bench.connect()
+            refused.append(found.value)
+
+        bench.during_request(3, connect_again)
+        bench.connect()
+
+        assert len(refused) == 1
+        assert len(posts(bench)) == 1
+        bench.assert_agrees()
+        assert bench.connect().step is Step.NOTHING
+
+    @pytest.mark.parametrize("other", ["rotating", "renewing"])
+    def test_keys_are_not_changed_while_it_is_connected(self, connected, other):
+        def change_keys():
+            with pytest.raises(ConflictError, match="Another command is connecting"):
+                connected.run(getattr(connected, other)())
+
+        connected.simulated.profiles.clear()
+        connected.during_request(3, change_keys)
+        connected.connect()
+
+        connected.assert_agrees()
+
+    def test_another_connection_is_connected_at_the_same_time(self, bench):
+        done = []
+        bench.during_request(3, lambda: done.append(bench.connect("other").step))
+        bench.connect()
+
+        assert done == [Step.CREATE]
+        assert sorted(one.name for one in bench.simulated.profiles.values()) == ["field", "other"]
+
+
 class TestRotation:
     def test_the_new_key_is_taken_here_before_the_network_has_it_and_the_old_one_after(self, connected):
         old = connected.profile.as_key
