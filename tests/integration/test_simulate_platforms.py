@@ -33,20 +33,42 @@ def platforms():
 
 
 def test_each_platform_answers_the_account_that_is_printed(tmp_path, database_url, platforms):
-    for surface, one in platforms.items():
+    for surface, own_option in OWN_OPTIONS.items():
+        one = platforms[surface]
         secret = tmp_path / surface
         secret.write_text(one["secret"])
         option = "--password-file" if surface == "device-manager" else "--client-secret-file"
         settings = [f"--set={name}={value}" for name, value in one["settings"].items()]
         added = run(
             *(tmp_path, database_url, surface, "account", "add", "simulated"),
-            *(OWN_OPTIONS[surface], one["as"], option, str(secret), *settings),
+            *(own_option, one["as"], option, str(secret), *settings),
         )
         assert added.returncode == 0, added.stderr
         asked = run(tmp_path, database_url, *QUESTIONS[surface], "--json")
         assert asked.returncode == 0, asked.stderr
         assert json.loads(asked.stdout)
         assert run(tmp_path, database_url, surface, "account", "remove", "simulated").returncode == 0
+
+
+def test_kpn_things_answers_the_account_that_is_printed(tmp_path, database_url, platforms):
+    secret = tmp_path / "secret"
+    secret.write_text(platforms["kpn-things"]["secret"])
+    options = [
+        part
+        for name, value in platforms["kpn-things"]["settings"].items()
+        for part in (f"--{name.replace('_', '-')}", value)
+    ]
+    key = ("--key-id", platforms["kpn-things"]["as"], "--key-secret-file", str(secret))
+    for command in (
+        ("connection", "add", "things", "--platform", "kpn-things", "--new-secret"),
+        ("connection", "set-things-account", "things", *key, *options),
+    ):
+        done = run(tmp_path, database_url, *command)
+        assert done.returncode == 0, done.stderr
+
+    listed = run(tmp_path, database_url, "kpn-things", "devices", "list", "--json")
+
+    assert [one["name"] for one in json.loads(listed.stdout)] == ["Device 1", "Device 2", "Device 3"]
 
 
 def test_a_port_that_is_taken_is_told(tmp_path, database_url, platforms):
