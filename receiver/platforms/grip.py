@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from receiver.errors import LoginRefusedError, NoAnswerError
+from receiver.platforms.caller import told_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -122,7 +123,10 @@ class GripTokens:
             "client_secret": account.key_secret,
         }
         headers = {"Content-Type": "application/json", "Accept": "application/json"}
-        answer = self._http.send("POST", url, headers, json.dumps(wanted).encode())
+        try:
+            answer = self._http.send("POST", url, headers, json.dumps(wanted).encode())
+        except NoAnswerError as exc:
+            raise told_of(exc, "The login of KPN Things", url) from exc
         if answer.status == 200:
             return _read_token(answer)
         if answer.status in {408, 425, 429} or answer.status >= 500:

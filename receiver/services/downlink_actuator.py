@@ -87,7 +87,7 @@ class ActuatorTransport:
         except LoginRefusedError as exc:
             return _outcome(Verdict.HOLD, "login-refused", str(exc))
         except NoAnswerError as exc:  # of the login: the API was not asked, or did not take it
-            return _outcome(Verdict.AWAY, "login-away", f"The login of KPN Things: {exc}")
+            return _outcome(Verdict.AWAY, "login-away", str(exc))
         return outcome
 
     def _logged_in(self) -> tuple[ThingsAccount | None, GripTokens | None]:

@@ -155,7 +155,8 @@ def test_a_failed_login_is_the_answer_for_a_while_and_then_tried_again(platform,
 def test_a_login_whose_certificate_nobody_vouches_for_is_not_asked(tmp_path):
     authority = Authority(tmp_path, "ours")
     with ThingsPlatform(certificate=authority.certify("grip")) as platform:
-        with HttpClient() as http, pytest.raises(NoAnswerError):
+        sentence = r"^The login of KPN Things at 127\.0\.0\.1: It cannot be reached: its certificate is not trusted"
+        with HttpClient() as http, pytest.raises(NoAnswerError, match=sentence):
             GripTokens(http, account(platform.token_url)).get()
         assert platform.logins == []
         with HttpClient(tls_context(authority.file)) as http:
